@@ -1,0 +1,1 @@
+"""SQL, reports and pictures."""

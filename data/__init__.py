@@ -1,0 +1,1 @@
+"""What models read and what runs leave behind."""

@@ -1,0 +1,1 @@
+"""Recipe, ladder, one training run, and how runs are launched."""

@@ -1,0 +1,1 @@
+"""Proposers and the keep-or-drop statistics on rung 0."""

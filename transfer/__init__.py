@@ -1,0 +1,1 @@
+"""Arms and pairs up the ladder: savings, verdicts, forecasts."""
