@@ -1,0 +1,171 @@
+"""What runs leave behind: append-only files of JSON lines, one file per attempt of each run."""
+
+import errno
+import fcntl
+import json
+import math
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from data.errors import ScaleproofError
+from data.locks import sync_folder
+
+COMPACTED = "compacted-*.parquet"
+COMPACTED_KEY = b"scaleproof.spool_files"
+
+
+class Position(NamedTuple):
+    """How far a spool file was read."""
+
+    bytes: int
+    lines: int
+
+
+class SpoolWriter:
+    """Appends whole lines to one spool file.
+
+    Each record is one line written by one system call, so that a reader sees it whole or not at all and a killed writer
+    loses at most the line it was writing. The file is held under a shared lock while it is open, so that compaction
+    leaves it alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` for appending; raises ScaleproofError when that cannot be done."""
+        self.path = path
+        self._written_at = 0.0
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ScaleproofError(f"Cannot write results to {path}: {error.strerror}.") from None
+        # File systems without advisory locks still spool; only compaction needs the lock.
+        with suppress(OSError):
+            fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        self._torn = _ends_torn(self._handle)
+
+    def append(self, kind: str, **columns: object) -> None:
+        """Write one record; NaN and infinite numbers become null, numpy scalars and arrays plain numbers and lists.
+
+        Raises ScaleproofError when the disk refuses the line (full, quota); what was written before stays readable.
+        """
+        # Ties and a clock that steps back must not let an older record of this file pass for the latest.
+        self._written_at = max(time.time(), math.nextafter(self._written_at, math.inf))
+        record = {
+            "kind": kind,
+            "written_at": self._written_at,
+            **{name: _plain(value) for name, value in columns.items()},
+        }
+        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        self._write(b"\n" + line if self._torn else line)
+
+    def flush(self) -> None:
+        """Make every record written so far survive a power cut."""
+        try:
+            os.fsync(self._handle)
+        except OSError as error:
+            # Pipes and devices cannot be synced, and need not be.
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+                raise self._refused(error) from None
+
+    def close(self) -> None:
+        """Flush and close; a second call does nothing."""
+        if self._handle >= 0:
+            try:
+                self.flush()
+            finally:
+                os.close(self._handle)
+                self._handle = -1
+
+    def __enter__(self) -> Self:
+        """Use the writer in a `with` block that closes it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        self._torn = True
+        try:
+            while line:
+                line = line[os.write(self._handle, line) :]
+        except OSError as error:
+            raise self._refused(error) from None
+        self._torn = False
+
+    def _refused(self, error: OSError) -> ScaleproofError:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return ScaleproofError(
+                f"The disk is full: cannot write results to {self.path}; free some space and run again."
+            )
+        return ScaleproofError(f"Cannot write results to {self.path}: {error.strerror}.")
+
+
+def new_attempt(spool: Path, stem: str) -> tuple[int, Path]:
+    """Claim the next attempt file `<stem>.<attempt>.jsonl` below the spool folder, and make it, empty.
+
+    `stem` is `runs/<run_id>` or `study`. Attempts count from 1; two processes never get the same one, and the number of
+    an attempt that was compacted meanwhile is not given again.
+    """
+    path = spool / stem
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(path.name) + r"\.(\d+)\.jsonl")
+    taken = [entry.name for entry in os.scandir(folder)] + _compacted_names(spool, folder)
+    attempt = 1 + max((int(match[1]) for match in map(pattern.fullmatch, taken) if match), default=0)
+    while True:
+        claimed = folder / f"{path.name}.{attempt}.jsonl"
+        try:
+            os.close(os.open(claimed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        except FileExistsError:
+            attempt += 1
+            continue
+        except OSError as error:
+            raise ScaleproofError(f"Cannot write results to {claimed}: {error.strerror}.") from None
+        sync_folder(folder)
+        return attempt, claimed
+
+
+def compacted_files(parquet: Path) -> dict[str, Position]:
+    """The spool files that a compacted file holds, by name below the spool folder, and where each ended."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(parquet).metadata
+    return {name: Position(*end) for name, end in json.loads(metadata[COMPACTED_KEY]).items()}
+
+
+def _compacted_names(spool: Path, folder: Path) -> list[str]:
+    return [
+        Path(name).name
+        for root in (spool, spool.parent)
+        for parquet in root.glob(COMPACTED)
+        for name in compacted_files(parquet)
+        if (root / name).parent == folder
+    ]
+
+
+def _ends_torn(handle: int) -> bool:
+    size = os.fstat(handle).st_size
+    return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, without importing numpy
+        return _plain(value.tolist())
+    raise TypeError(f"a spool record cannot hold a {type(value).__name__}")
