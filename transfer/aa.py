@@ -1,6 +1,7 @@
 """A/A: the baseline against itself on fresh seeds. A rung where it seems to win or lose cannot be trusted."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from data.errors import InputError
 from transfer.saving import SMALLEST_REST
-from transfer.slope import Slope
+from transfer.slope import Slope, pooled_noise
 from transfer.student import quantile
 
 
@@ -23,11 +24,13 @@ class AAResult:
     frozen: bool
 
 
-def check(first: ArrayLike, second: ArrayLike, slope: Slope) -> AAResult:
+def check(first: ArrayLike, second: ArrayLike, slope: Slope, *, others: Sequence[ArrayLike]) -> AAResult:
     """Compare two halves of A/A baselines, each of shape (pairs,), all on seeds of their own.
 
-    The seeds differ, so no correlation is assumed: the variance is 2 sigma^2/(pairs kappa^2). A rung without a slope,
-    or whose two halves differ by more than the slope can express, is frozen with an interval of nan.
+    The seeds differ, so no correlation is assumed: the variance is 2 sigma^2/(pairs kappa^2). sigma is pooled anew from
+    `others` (the rung's finished baselines at T/2, T and 2T) and the two halves apart: were their difference part of
+    sigma, as it is of `slope.noise`, it would hide itself, and few pairs could never freeze a rung. A rung whose slope
+    is unusable, or whose halves differ by more than the slope can express, is frozen with an interval of nan.
     """
     first, second = (np.atleast_1d(np.asarray(losses, dtype=np.float64)) for losses in (first, second))
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
@@ -37,6 +40,7 @@ def check(first: ArrayLike, second: ArrayLike, slope: Slope) -> AAResult:
     if not rest >= SMALLEST_REST:
         return AAResult(math.nan, math.nan, math.nan, pairs, frozen=True)
     ln_speedup = -math.log(rest) / slope.curvature
-    reach = quantile(0.995, slope.noise.dof) * slope.noise.sigma * math.sqrt(2 / pairs) / slope.kappa
+    noise = pooled_noise([*others, first, second])
+    reach = quantile(0.995, noise.dof) * noise.sigma * math.sqrt(2 / pairs) / slope.kappa
     low, high = ln_speedup - reach, ln_speedup + reach
     return AAResult(ln_speedup, low, high, pairs, frozen=not low <= 0 <= high)

@@ -17,6 +17,8 @@ PRIOR_S_SD = 0.5
 PRIOR_GAMMA = 0.3
 PRIOR_GAMMA_SD = 0.2
 LEAST_FOR_HIERARCHY = 5
+STRAY = 1e-6  # chance that a finding decays like no other: one of them must not rule out every spread
+NEGLIGIBLE = 1e-9  # weight of a gamma below which it is left out
 
 GAMMAS: Floats = np.arange(-1.0, 1.605, 0.01)
 _MEANS = np.linspace(PRIOR_GAMMA - 3 * PRIOR_GAMMA_SD, PRIOR_GAMMA + 3 * PRIOR_GAMMA_SD, 25)
@@ -64,8 +66,11 @@ def decay_at(
     log_likelihood = 0.5 * np.log(variances) + 0.5 * means**2 / variances
     likelihood = np.exp(log_likelihood - log_likelihood.max(1, keepdims=True))
     weights = likelihood * (_learnt_prior(likelihood) if hierarchical else _normals(PRIOR_GAMMA, PRIOR_GAMMA_SD))
-    at_target = np.exp(-np.outer(ln_targets, GAMMAS))
-    return Mixture(weights / weights.sum(1, keepdims=True), means * at_target, variances * at_target**2)
+    weights /= weights.sum(1, keepdims=True)
+    heard = (weights > NEGLIGIBLE).any(0)
+    weights = weights[:, heard] / weights[:, heard].sum(1, keepdims=True)
+    at_target = np.exp(-np.outer(ln_targets, GAMMAS[heard]))
+    return Mixture(weights, means[:, heard] * at_target, variances[:, heard] * at_target**2)
 
 
 def _learnt_prior(likelihood: Floats) -> Floats:
@@ -77,7 +82,7 @@ def _learnt_prior(likelihood: Floats) -> Floats:
     # The spreads are not evenly spaced: the gaps between their midpoints are the widths that they stand for.
     widths = np.gradient(_SPREADS)[None, :].repeat(len(_MEANS), axis=0).ravel()
     log_prior = -0.5 * ((means - PRIOR_GAMMA) / PRIOR_GAMMA_SD) ** 2 - 0.5 * (spreads / PRIOR_GAMMA_SD) ** 2
-    kernels = _normals(means[:, None], spreads[:, None])
+    kernels = (1 - STRAY) * _normals(means[:, None], spreads[:, None]) + STRAY / len(GAMMAS)
     evidence = likelihood @ kernels.T
     log_posterior = log_prior + np.log(widths) + np.log(evidence).sum(0)
     posterior = np.exp(log_posterior - log_posterior.max())

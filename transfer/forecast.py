@@ -22,6 +22,7 @@ Method = Literal["decay", "last", "mean", "linear"]
 
 METHODS: tuple[Method, ...] = ("decay", "last", "mean", "linear")
 PROBABILITIES: Floats = np.array([0.05, 0.5, 0.9, 0.95])
+MEDIAN: Floats = np.array([0.5])
 NORMAL_95 = float(ndtri(0.95))
 DISAGREEMENT = 0.7
 EXTRAPOLATED_BEYOND = 4.0
@@ -70,7 +71,7 @@ def forecast(
     record = _record(data, tops)
     for target in targets:
         ln_target = np.full(len(arms), math.log(target / rungs[0]))
-        bounds = _bounds(data, ln_target)
+        bounds = _bounds(data, ln_target, PROBABILITIES)
         for i, arm in enumerate(arms):
             axis = next(s.axis for s in savings_per_finding[arm] if s.known)
             beyond = bool(target > EXTRAPOLATED_BEYOND * rungs[tops[i]])
@@ -115,19 +116,20 @@ class _Data:
         return _Data(self.ln_scales, self.ln_speedups, errors)
 
 
-def _bounds(data: _Data, ln_targets: Floats) -> dict[Method, Floats]:
-    """Quantiles at PROBABILITIES of lnS at one target per arm, shape (arms, probabilities), by method."""
+def _bounds(data: _Data, ln_targets: Floats, probabilities: Floats) -> dict[Method, Floats]:
+    """Quantiles of lnS at one target per arm, shape (arms, probabilities), by method."""
     linear_methods = _coefficients(data, ln_targets)
     bounds: dict[Method, Floats] = {}
+    medians: dict[Method, Floats] = {}
     for method, coefficients in linear_methods.items():
-        centre = (coefficients * data.ln_speedups).sum(1)
+        medians[method] = (coefficients * data.ln_speedups).sum(1)
         variance = (coefficients**2 * np.where(data.known > 0, data.errors, 0) ** 2).sum(1)
-        bounds[method] = centre[:, None] + np.sqrt(variance)[:, None] * ndtri(PROBABILITIES)
+        bounds[method] = medians[method][:, None] + np.sqrt(variance)[:, None] * ndtri(probabilities)
     hierarchical = len(data.errors) >= LEAST_FOR_HIERARCHY
     decay = decay_at(data.ln_scales, data.ln_speedups, 1 / data.errors**2, ln_targets, hierarchical)
-    centre = decay.quantiles(np.array([0.5]))[:, 0]
-    disagreement = np.maximum(*(np.abs(bounds[method][:, 1] - centre) for method in ("linear", "last")))
-    bounds["decay"] = decay.widened((DISAGREEMENT * disagreement) ** 2).quantiles(PROBABILITIES)
+    centre = decay.quantiles(MEDIAN)[:, 0]
+    disagreement = np.maximum(*(np.abs(medians[method] - centre) for method in ("linear", "last")))
+    bounds["decay"] = decay.widened((DISAGREEMENT * disagreement) ** 2).quantiles(probabilities)
     return bounds
 
 
@@ -149,9 +151,9 @@ def _record(data: _Data, tops: Indices) -> dict[Method, Floats]:
     """Saving forecast for each arm's highest rung from those below it, less the one measured there."""
     below = data.without(tops)
     measured = data.ln_speedups[np.arange(len(tops)), tops]
-    bounds = _bounds(below, data.ln_scales[tops])
+    bounds = _bounds(below, data.ln_scales[tops], MEDIAN)
     enough = below.known.any(1)
-    return {method: np.where(enough, np.exp(-measured) - np.exp(-bounds[method][:, 1]), np.nan) for method in METHODS}
+    return {method: np.where(enough, np.exp(-measured) - np.exp(-bounds[method][:, 0]), np.nan) for method in METHODS}
 
 
 def _one(params: float, axis: Axis, method: Method, *, bounds: Floats, error: float, beyond: bool) -> Forecast:

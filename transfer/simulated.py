@@ -52,11 +52,12 @@ def cpu(correlation: float, pairs: int) -> World:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One simulated ladder: evidence by arm, the slopes, and A/A losses of shape (rungs, 2, aa_pairs)."""
+    """One simulated ladder: evidence by arm; per rung the slope, its baselines at T/2, T and 2T, and both A/A halves."""
 
     evidence: dict[str, list[RungPairs]]
     slopes: list[Slope]
-    aa: Floats
+    baselines: list[tuple[Floats, Floats, Floats]]
+    aa: list[tuple[Floats, Floats]]
 
 
 def simulate(world: World, gains: Sequence[Sequence[float]], rng: np.random.Generator) -> Ladder:
@@ -66,7 +67,7 @@ def simulate(world: World, gains: Sequence[Sequence[float]], rng: np.random.Gene
     """
     shared, own = math.sqrt(world.correlation), math.sqrt(1 - world.correlation)
     evidence: dict[str, list[RungPairs]] = {f"alone:{i}": [] for i in range(len(gains))}
-    slopes, aa = [], np.empty((len(world.kappas), 2, world.aa_pairs))
+    slopes, baselines, aa = [], [], []
     for r, (kappa, b) in enumerate(zip(world.kappas, world.curvatures, strict=True)):
 
         def loss(ln_tokens: float, noise: Floats, kappa: float = kappa, b: float = b) -> Floats:
@@ -76,10 +77,12 @@ def simulate(world: World, gains: Sequence[Sequence[float]], rng: np.random.Gene
         two = loss(math.log(2), rng.standard_normal(world.seeds))
         common = rng.standard_normal(world.pairs)
         one = loss(0.0, shared * common + own * rng.standard_normal(world.pairs))
-        aa[r] = loss(0.0, rng.standard_normal((2, world.aa_pairs)))
-        slopes.append(fit_slope(half, one, two, pooled_noise([half, one, two, aa[r].ravel()])))
+        halves = loss(0.0, rng.standard_normal((2, world.aa_pairs)))
+        aa.append((halves[0], halves[1]))
+        baselines.append((half, one, two))
+        slopes.append(fit_slope(half, one, two, pooled_noise([half, one, two, halves.ravel()])))
         for i, gain in enumerate(gains):
             arm = loss(gain[r], shared * common + own * rng.standard_normal(world.pairs))
             times = world.s_time * rng.standard_normal(world.pairs)
             evidence[f"alone:{i}"].append(RungPairs(slopes[r], one, arm, times, 0.0))
-    return Ladder(evidence, slopes, aa)
+    return Ladder(evidence, slopes, baselines, aa)
