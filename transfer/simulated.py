@@ -52,7 +52,7 @@ def cpu(correlation: float, pairs: int) -> World:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One simulated ladder: evidence by arm; per rung the slope, its baselines at T/2, T and 2T, and both A/A halves."""
+    """One simulated ladder: evidence by arm; by rung the slope, baselines at T/2, T and 2T, and both A/A halves."""
 
     evidence: dict[str, list[RungPairs]]
     slopes: list[Slope]
