@@ -33,39 +33,87 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     params = sorted({row["params"] for row in drawable})
     domain = _domain(drawable, scene)
     lines = [
-        alt.hconcat(*[_panel(drawable, arm, axis, scene, params, domain, last=arm == arms[-1], first=axis == AXES[0])
-                      for axis in AXES], spacing=22)
+        alt.hconcat(
+            *[
+                _panel(drawable, arm, axis, scene, params, domain, last=arm == arms[-1], first=axis == AXES[0])
+                for axis in AXES
+            ],
+            spacing=22,
+        )
         for arm in arms
     ]
     return alt.vconcat(*lines, spacing=10).properties(title=heading(_title(drawable), _note(rows, drawable, scene)))
 
 
-def _panel(rows: Rows, arm: str, axis: str, scene: Scene, params: list[int], domain: list[float], *, last: bool,
-           first: bool) -> alt.LayerChart:
+def _panel(
+    rows: Rows, arm: str, axis: str, scene: Scene, params: list[int], domain: list[float], *, last: bool, first: bool
+) -> alt.LayerChart:
     colour = scene.colour(arm)
     mine = [row for row in rows if row["arm"] == arm and row["axis"] == axis]
     measured, forecast = [[row for row in mine if row["kind"] == kind] for kind in ("measured", "forecast")]
     beyond = [*measured[-1:], *forecast] if forecast else []
-    x = alt.X("params:Q", title="parameters (log)" if last else None,
-              scale=alt.Scale(type="log", domain=[params[0] * 0.75, params[-1] * 1.33], nice=False),
-              axis=alt.Axis(values=params, labelExpr=labels({value: params_text(value) for value in params}), labelOverlap=True,
-                            grid=False, labels=last, ticks=last))
-    y = alt.Y("saving:Q", title=f"{axis} saved", scale=alt.Scale(domain=domain, nice=False),
-              axis=alt.Axis(format="%", tickCount=4 if arm != "stack" else 6))
+    x = alt.X(
+        "params:Q",
+        title="parameters (log)" if last else None,
+        scale=alt.Scale(type="log", domain=[params[0] * 0.75, params[-1] * 1.33], nice=False),
+        axis=alt.Axis(
+            values=params,
+            labelExpr=labels({value: params_text(value) for value in params}),
+            labelOverlap=True,
+            grid=False,
+            labels=last,
+            ticks=last,
+        ),
+    )
+    y = alt.Y(
+        "saving:Q",
+        title=f"{axis} saved",
+        scale=alt.Scale(domain=domain, nice=False),
+        axis=alt.Axis(format="%", tickCount=4 if arm != "stack" else 6),
+    )
     layers: list[alt.Chart] = [*_ground(scene, domain)]
     if beyond:
-        layers.append(alt.Chart(values(beyond)).mark_area(color=colour, opacity=0.13, clip=True).encode(
-            x=x, y=alt.Y("saving_low:Q"), y2="saving_high:Q"))
-        layers.append(alt.Chart(values(beyond)).mark_line(color=colour, strokeDash=[4, 4], strokeWidth=1.5, clip=True).encode(x=x, y=y))
+        layers.append(
+            alt.Chart(values(beyond))
+            .mark_area(color=colour, opacity=0.13, clip=True)
+            .encode(x=x, y=alt.Y("saving_low:Q"), y2="saving_high:Q")
+        )
+        layers.append(
+            alt.Chart(values(beyond))
+            .mark_line(color=colour, strokeDash=[4, 4], strokeWidth=1.5, clip=True)
+            .encode(x=x, y=y)
+        )
     layers.append(alt.Chart(values(measured)).mark_line(color=colour, strokeWidth=1.5, clip=True).encode(x=x, y=y))
     for part, dash in ((measured, [1, 0]), (forecast, [3, 3])):
-        layers.append(alt.Chart(values(part)).mark_rule(color=colour, strokeWidth=2, strokeDash=dash, clip=True).encode(
-            x=x, y="saving_low:Q", y2="saving_high:Q"))
-    layers.append(alt.Chart(values(measured)).mark_point(color=colour, filled=True, size=70, opacity=1, clip=True).encode(x=x, y=y))
-    layers.append(alt.Chart(values(forecast)).mark_point(color=colour, fill="white", size=70, opacity=1, strokeWidth=2, clip=True).encode(
-        x=x, y=y, shape=alt.Shape("extrapolated:N", legend=None, scale=alt.Scale(domain=[False, True], range=["circle", "diamond"]))))
-    title = alt.TitleParams(shortened(scene.title(arm), 44) if first else _at_top(measured), fontSize=12, anchor="start", offset=5,
-                            color=INK if first else QUIET, fontWeight=600 if first else "normal")  # type: ignore[arg-type]
+        layers.append(
+            alt.Chart(values(part))
+            .mark_rule(color=colour, strokeWidth=2, strokeDash=dash, clip=True)
+            .encode(x=x, y="saving_low:Q", y2="saving_high:Q")
+        )
+    layers.append(
+        alt.Chart(values(measured))
+        .mark_point(color=colour, filled=True, size=70, opacity=1, clip=True)
+        .encode(x=x, y=y)
+    )
+    layers.append(
+        alt.Chart(values(forecast))
+        .mark_point(color=colour, fill="white", size=70, opacity=1, strokeWidth=2, clip=True)
+        .encode(
+            x=x,
+            y=y,
+            shape=alt.Shape(
+                "extrapolated:N", legend=None, scale=alt.Scale(domain=[False, True], range=["circle", "diamond"])
+            ),
+        )
+    )
+    title = alt.TitleParams(
+        shortened(scene.title(arm), 44) if first else _at_top(measured),
+        fontSize=12,
+        anchor="start",
+        offset=5,
+        color=INK if first else QUIET,
+        fontWeight=600 if first else "normal",
+    )  # type: ignore[arg-type]
     return alt.layer(*layers).properties(width=(WIDTH - 130) // 2, height=150 if arm == "stack" else 84, title=title)
 
 
@@ -78,7 +126,9 @@ def _ground(scene: Scene, domain: list[float]) -> list[alt.Chart]:
 
 
 def _domain(rows: Rows, scene: Scene) -> list[float]:
-    ends = [value for row in rows for value in (row["saving"], row["saving_low"], row["saving_high"]) if value is not None]
+    ends = [
+        value for row in rows for value in (row["saving"], row["saving_low"], row["saving_high"]) if value is not None
+    ]
     smallest = scene.smallest_saving or 0.0
     low, high = min(*ends, -smallest, -0.02), max(*ends, smallest, 0.02)
     room = 0.04 * (high - low)
@@ -104,8 +154,10 @@ def _at_top(measured: list[Row]) -> str:
 
 def _title(rows: Rows) -> str:
     steps: list[tuple[Any, Any]] = []
-    stack = sorted((row for row in rows if row["arm"] == "stack" and row["axis"] == "seconds" and row["kind"] == "measured"),
-                   key=lambda row: row["rung"])
+    stack = sorted(
+        (row for row in rows if row["arm"] == "stack" and row["axis"] == "seconds" and row["kind"] == "measured"),
+        key=lambda row: row["rung"],
+    )
     steps = [(before["saving"], after["saving"]) for before, after in pairwise(stack)]
     if not steps:
         return "Saving of each arm, rung by rung"
@@ -119,8 +171,11 @@ def _title(rows: Rows) -> str:
 
 
 def _note(rows: Rows, drawable: Rows, scene: Scene) -> str:
-    parts = ["Filled: measured, with 90 % interval. Hollow, dashed: forecast with its 90 % band; a diamond lies more than 4x beyond the "
-             "top rung."]
+    parts = ["Filled: measured, with 90 % interval."]
+    if any(row["kind"] == "forecast" for row in drawable):
+        parts.append("Hollow, dashed: forecast with its 90 % band.")
+    if any(row["extrapolated"] for row in drawable):
+        parts.append("Diamond: more than 4x beyond the top rung.")
     if scene.smallest_saving:
         parts.append(f"Grey band: less than the {percent(scene.smallest_saving)} worth having.")
     if len(drawable) < len(rows):
@@ -131,5 +186,10 @@ def _note(rows: Rows, drawable: Rows, scene: Scene) -> str:
     return " ".join(parts)
 
 
-PICTURE = Picture("savings", "Saving by rung, and the forecast", SQL, draw,
-                  "No saving has been measured above rung 0 yet, so there is no curve to draw.")
+PICTURE = Picture(
+    "savings",
+    "Saving by rung, and the forecast",
+    SQL,
+    draw,
+    "No saving has been measured above rung 0 yet, so there is no curve to draw.",
+)

@@ -33,27 +33,46 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     base = alt.Chart(values(drawn)).encode(
         x=x,
         y=alt.Y("label:N", sort=labels, title=None, axis=_label_axis()),
-        color=alt.Color("status:N", title=None, legend=alt.Legend(orient="top", symbolType="circle", offset=4),
-                        scale=alt.Scale(domain=list(STATUS_COLOURS), range=list(STATUS_COLOURS.values()))),
+        color=alt.Color(
+            "status:N",
+            title=None,
+            legend=alt.Legend(orient="top", symbolType="circle", offset=4),
+            scale=alt.Scale(domain=list(STATUS_COLOURS), range=list(STATUS_COLOURS.values())),
+        ),
     )
     interval = base.mark_rule(strokeWidth=2, clip=True).encode(x="effect_low:Q", x2="effect_high:Q")
     changes = base.transform_filter("!datum.placebo").mark_point(filled=True, size=75, opacity=1)
-    placebos = base.transform_filter("datum.placebo").mark_point(shape="diamond", size=95, fill="white", opacity=1, strokeWidth=2)
+    placebos = base.transform_filter("datum.placebo").mark_point(
+        shape="diamond", size=95, fill="white", opacity=1, strokeWidth=2
+    )
     zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=INK, strokeWidth=1).encode(x="zero:Q")
     return alt.layer(zero, interval, changes, placebos).properties(
-        width=WIDTH - LABELS, height=alt.Step(20), title=heading(_title(rows), _note(rows, measured, inside, shown, floor))
+        width=WIDTH - LABELS,
+        height=alt.Step(20),
+        title=heading(_title(rows), _note(rows, measured, inside, shown, floor)),
     )
 
 
 def _label_axis() -> alt.Axis:
-    return alt.Axis(labelLimit=LABELS - 14, minExtent=LABELS - 10, maxExtent=LABELS - 10, labelFontSize=12, labelColor=INK,
-                    ticks=False, domain=False, grid=False)
+    return alt.Axis(
+        labelLimit=LABELS - 14,
+        minExtent=LABELS - 10,
+        maxExtent=LABELS - 10,
+        labelFontSize=12,
+        labelColor=INK,
+        ticks=False,
+        domain=False,
+        grid=False,
+    )
 
 
 def _floor(measured: Rows) -> float:
     """Where the picture ends on the left: one ruinous trial must not press all others into a line."""
-    best = max(abs(row["effect"]) for row in measured if row["effect"] >= 0 or row["status"] != "dropped") if any(
-        row["effect"] >= 0 or row["status"] != "dropped" for row in measured) else 0.0
+    best = (
+        max(abs(row["effect"]) for row in measured if row["effect"] >= 0 or row["status"] != "dropped")
+        if any(row["effect"] >= 0 or row["status"] != "dropped" for row in measured)
+        else 0.0
+    )
     middle = sorted(abs(row["effect"]) for row in measured)[len(measured) // 2]
     return -3.0 * max(best, middle)
 
@@ -72,8 +91,10 @@ def _shown(measured: Rows) -> Rows:
 def _labels(rows: Rows) -> list[str]:
     short = [shortened(str(row["title"] or row["trial_id"]), 40) for row in rows]
     repeated = {label for label, times in Counter(short).items() if times > 1}
-    return [f"{shortened(label, 30)} ({shortened(row['trial_id'], 8)})" if label in repeated else label
-                for row, label in zip(rows, short, strict=True)]
+    return [
+        f"{shortened(label, 30)} ({shortened(row['trial_id'], 8)})" if label in repeated else label
+        for row, label in zip(rows, short, strict=True)
+    ]
 
 
 def _title(rows: Rows) -> str:
@@ -94,7 +115,9 @@ def _note(rows: Rows, measured: Rows, inside: Rows, shown: Rows, floor: float) -
         counts = listed([f"{times} {status}" for status, times in sorted(silent.items())])
         parts.append(f"Not drawn, having no effect from confirmation: {counts}.")
     if len(inside) < len(measured):
-        parts.append(f"{count_of(len(measured) - len(inside), 'trial')} worse than {number(floor)} would lie off to the left.")
+        parts.append(
+            f"{count_of(len(measured) - len(inside), 'trial')} worse than {number(floor)} would lie off to the left."
+        )
     if len(shown) < len(inside):
         parts.append(f"{len(shown)} of {len(inside)} are drawn: the kept, the placebos and the best of the rest.")
     return " ".join(parts)

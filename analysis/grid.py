@@ -76,7 +76,11 @@ def to_json(grid: Grid) -> str:
 
 def to_markdown(grid: Grid) -> str:
     """Return a Markdown table; whatever a cell holds stays inside its cell."""
-    lines = [grid.columns, ["---"] * len(grid.columns), *([cell(value, digits=6) for value in row] for row in grid.rows)]
+    lines = [
+        grid.columns,
+        ["---"] * len(grid.columns),
+        *([cell(value, digits=6) for value in row] for row in grid.rows),
+    ]
     escaped = ([*map(escape_markdown, line)] if place != 1 else line for place, line in enumerate(lines))
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
@@ -91,8 +95,10 @@ def to_table(grid: Grid, width: int | None = None) -> str:
     """Return a table no wider than the terminal; one block per row where the columns cannot fit beside each other."""
     room = width or shutil.get_terminal_size((100, 24)).columns
     shown = [[one_line(cell(value, digits=6)) for value in row] for row in grid.rows[:TABLE_ROWS]]
-    narrowest = sum(min(_natural_width(place, name, shown), max(NARROWEST_COLUMN, len(name))) for place, name in
-                    enumerate(grid.columns)) + 2 * len(grid.columns)
+    narrowest = sum(
+        min(_natural_width(place, name, shown), max(NARROWEST_COLUMN, len(name)))
+        for place, name in enumerate(grid.columns)
+    ) + 2 * len(grid.columns)
     body = _beside(grid, shown, room) if narrowest <= room else _stacked(grid, shown, room)
     hidden = len(grid.rows) - len(shown)
     count = f"{len(grid.rows)} row{'' if len(grid.rows) == 1 else 's'}"
@@ -112,8 +118,13 @@ def _beside(grid: Grid, shown: Sequence[Sequence[str]], room: int) -> str:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for place, name in enumerate(grid.columns):
         number = all(isinstance(row[place], int | float | None) for row in grid.rows[:TABLE_ROWS])
-        table.add_column(Text(name), justify="right" if number else "left", overflow="ellipsis", no_wrap=number,
-                         min_width=min(len(name), room))
+        table.add_column(
+            Text(name),
+            justify="right" if number else "left",
+            overflow="ellipsis",
+            no_wrap=number,
+            min_width=min(len(name), room),
+        )
     for row in shown:
         table.add_row(*map(Text, row))
     console = Console(width=room, file=io.StringIO(), color_system=None, legacy_windows=False)

@@ -6,9 +6,9 @@ Nothing heavy is imported before the answer needs it: a fresh process answers wi
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from analysis.files import replace_file
 from analysis.grid import Grid, to_csv, to_json, to_markdown, to_table
 from data.errors import InputError
+from data.locks import write_aside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,10 @@ def run_sql(study_path: Path, statement: str, format: str = "table", output: Pat
     content = parquet_bytes(table) if format == "parquet" else TEXT_WRITERS[format](grid_of(table))
     if output is None:
         return content
-    replace_file(output, content.encode() if isinstance(content, str) else content)
+    try:
+        write_aside(output, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error.strerror}): name a file in a folder that exists.") from error
     return f"{table.num_rows} row{'' if table.num_rows == 1 else 's'} written to {output}\n"
 
 

@@ -81,7 +81,11 @@ def values(rows: Rows) -> alt.InlineData:
 def heading(text: str, note: str = "", *, size: int = 15) -> alt.TitleParams:
     """Return a title that says what is seen, and below it in grey how to read it; both wrapped to the width."""
     return alt.TitleParams(
-        text=textwrap.wrap(text, 84) or [""], subtitle=textwrap.wrap(note, 118), anchor="start", frame="bounds", fontSize=size
+        text=textwrap.wrap(text, 84) or [""],
+        subtitle=textwrap.wrap(note, 118),
+        anchor="start",
+        frame="bounds",
+        fontSize=size,
     )
 
 
@@ -90,14 +94,31 @@ def themed(chart: Drawing) -> Drawing:
     return (  # type: ignore[no-any-return]
         chart.configure(font=FONT, background="white", padding=6)
         .configure_view(stroke=None)
-        .configure_title(color=INK, fontWeight=600, subtitleColor=QUIET, subtitleFontSize=12, subtitlePadding=6, offset=14)
+        .configure_title(
+            color=INK, fontWeight=600, subtitleColor=QUIET, subtitleFontSize=12, subtitlePadding=6, offset=14
+        )
         .configure_axis(
-            labelColor=QUIET, titleColor=QUIET, labelFontSize=11, titleFontSize=11, titleFontWeight="normal",
-            gridColor=FAINT, domainColor="#b9bec8", tickColor="#b9bec8", labelPadding=5, titlePadding=8, labelFlush=False,
+            labelColor=QUIET,
+            titleColor=QUIET,
+            labelFontSize=11,
+            titleFontSize=11,
+            titleFontWeight="normal",
+            gridColor=FAINT,
+            domainColor="#b9bec8",
+            tickColor="#b9bec8",
+            labelPadding=5,
+            titlePadding=8,
+            labelFlush=False,
         )
         .configure_legend(
-            labelColor=INK, labelFontSize=12, titleColor=QUIET, titleFontSize=11, titleFontWeight="normal",
-            labelLimit=300, symbolSize=80, columnPadding=18,
+            labelColor=INK,
+            labelFontSize=12,
+            titleColor=QUIET,
+            titleFontSize=11,
+            titleFontWeight="normal",
+            labelLimit=300,
+            symbolSize=80,
+            columnPadding=18,
         )
     )
 

@@ -12,7 +12,7 @@ def percent(share: float | None, *, sign: bool = True) -> str:
         return MISSING
     value = 100.0 * share
     text = f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
-    text = "0" if text in {"0.0", "-0.0"} else text.replace("-", "−")
+    text = "0" if text in {"0.0", "-0.0"} else text.removesuffix(".0").replace("-", "−")
     return f"{text} %" if sign else text
 
 

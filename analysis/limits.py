@@ -1,0 +1,110 @@
+"""What the numbers of a study cannot show, said from the study's own rows."""
+
+from analysis.evidence import Evidence
+from analysis.wording import count_of, listed, params_text, percent
+
+LEAST_LANDING_PAIRS = 5
+LEAST_AA_PAIRS = 2
+LEAST_SIGMA_DOF = 8
+FAR = 4
+
+
+def limits(evidence: Evidence) -> list[str]:
+    """Return one sentence per limit that holds for this study."""
+    parts = (_placebos, _not_promoted, _stopped, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
+    return [sentence for part in parts if (sentence := part(evidence))] + [
+        "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
+    ]
+
+
+def _placebos(evidence: Evidence) -> str:
+    placebos = evidence.trials_where(placebo=True)
+    if not evidence.trials:
+        return ""
+    if not placebos:
+        return "No placebo was tried, so the rate of false keeps was not measured."
+    kept = evidence.trials_where("kept", placebo=True)
+    if kept:
+        return f"{kept} of {count_of(placebos, 'placebo')} {'was' if kept == 1 else 'were'} kept: some findings may be as empty."
+    # With none kept among n, rates above 1 - 0.05^(1/n) are excluded at 95 %.
+    return f"With {count_of(placebos, 'placebo')} and none kept, a rate of false keeps up to {percent(1 - 0.05 ** (1 / placebos))} cannot be excluded."
+
+
+def _not_promoted(evidence: Evidence) -> str:
+    measured = {row["finding_id"] for row in evidence.savings if row["arm"].startswith("alone:")}
+    left = [row for row in evidence.findings if row["finding_id"] not in measured]
+    if not left or not evidence.savings:
+        return ""
+    cap = evidence.setting("max_findings")
+    why = f" (the settings take up {cap} at most)" if isinstance(cap, int) and len(evidence.findings) > cap else ""
+    return f"{count_of(len(left), 'finding')} of {len(evidence.findings)} {'was' if len(left) == 1 else 'were'} not run alone up the ladder{why}."
+
+
+def _stopped(evidence: Evidence) -> str:
+    stopped = {row["arm"] for row in evidence.gates if row["decision"] in ("futile", "stop", "inconclusive")}
+    if not stopped:
+        return ""
+    return f"Gates stopped {count_of(len(stopped), 'arm')}: a change that begins to help only at a larger scale is stopped as well."
+
+
+def _power(evidence: Evidence) -> str:
+    parts = [
+        f"{percent(row['smallest_saving'])} at rung {row['rung']} ({count_of(row['pairs'], 'pair')})"
+        for row in evidence.powers
+        if row["smallest_saving"] is not None
+    ]
+    if not parts:
+        return ""
+    text = f"Savings smaller than these can be real and stay unseen: {listed(parts)}"
+    smallest = evidence.smallest_saving
+    weak = [str(row["rung"]) for row in evidence.powers
+            if smallest is not None and row["smallest_saving"] is not None and row["smallest_saving"] > smallest]
+    if smallest is not None and weak:
+        text += f"; rung {listed(weak)} cannot see the {percent(smallest)} that would be worth having"
+    return f"{text}."
+
+
+def _noise(evidence: Evidence) -> str:
+    few = [row for row in evidence.slopes if row["sigma_dof"] is not None and row["sigma_dof"] < LEAST_SIGMA_DOF]
+    if not few:
+        return ""
+    parts = [f"{row['sigma_dof']:.0f} at rung {row['rung']}" for row in few]
+    return f"The noise itself is known from few seeds (degrees of freedom: {listed(parts)}), so the intervals there are rough."
+
+
+def _aa(evidence: Evidence) -> str:
+    rungs = {row["rung"] for row in evidence.savings}
+    missing = [str(rung) for rung in sorted(rungs - {row["rung"] for row in evidence.aa})]
+    if missing:
+        return f"Baseline was not run against baseline at rung {listed(missing)}: a bias of the bench would not show there."
+    few = [str(row["rung"]) for row in evidence.aa if row["pairs"] is not None and row["pairs"] < LEAST_AA_PAIRS]
+    return f"A/A rests on a single pair at rung {listed(few)}." if few else ""
+
+
+def _fragile(evidence: Evidence) -> str:
+    fragile = sorted({row["arm"] for row in evidence.verdicts if row["fragile"]})
+    return f"{count_of(len(fragile), 'verdict')} {'is' if len(fragile) == 1 else 'are'} fragile: noise half as large again, or leaving rung 0 out, changes the word." if fragile else ""
+
+
+def _landing(evidence: Evidence) -> str:
+    if not evidence.savings:
+        return ""
+    pairs = [row["pairs"] for row in evidence.landings if row["pairs"] is not None]
+    if not pairs:
+        return "No landing run was made: the saving is inferred from pairs at equal tokens and was not tried as a shortened run."
+    if min(pairs) < LEAST_LANDING_PAIRS:
+        return f"The landing run has {count_of(min(pairs), 'pair')}, fewer than the {LEAST_LANDING_PAIRS} it takes for a true claim to stand reliably."
+    return ""
+
+
+def _forecast(evidence: Evidence) -> str:
+    top = evidence.params_at(evidence.top_rung)
+    far = max((row["params"] for row in evidence.forecasts if row["extrapolated"]), default=None)
+    if far is None or not top:
+        return ""
+    return f"The forecast for {params_text(far)} params lies {far / top:.0f}x beyond the top rung: more than {FAR}x is extrapolation, not measurement."
+
+
+def _devices(evidence: Evidence) -> str:
+    names = [row["device"] for row in evidence.devices]
+    return f"Seconds hold for the device they were taken on ({listed(names)}); another one can order the arms otherwise." if names else ""
