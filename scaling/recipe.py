@@ -136,11 +136,13 @@ class Model(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map token ids (B, T) to logits (B, T, V)."""
+
         x = self.tokens(ids)  # (B, T, W)
 
         x = x + self.positions.weight[: ids.shape[1]]
 
         for block in self.blocks:
+            # (B, T, W) throughout
             x = block(x)
 
         x = self.norm(x)
