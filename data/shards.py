@@ -63,7 +63,7 @@ class _Selection:
 
 
 def _draw(source: str, max_bytes: int) -> set[bytes]:
-    """Whole documents by their rank, each shard up to its share of `max_bytes`: small subsets keep their held-out text."""
+    """Whole documents by rank, each shard up to its share of `max_bytes`, so that small subsets keep held-out text."""
     sizes = {digest: len(content) for _, digest, content in _Selection(source)}
     left = {shard: int(share * max_bytes) for shard, share in SHARES.items()}
     drawn: set[bytes] = set()

@@ -1,0 +1,283 @@
+"""The store: what goes in comes out once, whoever reads, whenever it is interrupted, and nobody writes by SQL."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spools import contents, lines, taken_in
+
+from data.errors import InputError, ScaleproofError
+from data.schema import KINDS, VIEWS
+from data.spool import SpoolWriter
+from data.store import Store
+
+FILES = ("study.1.jsonl", "runs/a.1.jsonl", "runs/b.2.jsonl")
+SLOW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def make_study(folder: Path) -> Store:
+    (folder / "spool" / "runs").mkdir(parents=True)
+    return Store(folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_study(tmp_path / "study")
+
+
+def append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+@SLOW
+@given(st.lists(st.tuples(st.sampled_from(FILES), lines(), st.none() | st.floats(0, 1)), min_size=1, max_size=24))
+def test_ingested_piece_by_piece_equals_rebuilt_row_for_row(written: list[tuple[str, bytes, float | None]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_study(Path(folder, "study"))
+        for number, (name, line, cut) in enumerate(written):
+            torn = len(line) if cut is None else int(cut * len(line))
+            append(store.spool / name, line[:torn])
+            if number % 8 == 0:
+                store.ingest()
+            append(store.spool / name, line[torn:])
+        append(store.spool / "study.1.jsonl", b'{"kind":"run","torn')
+        store.ingest()
+        assert store.ingest() == 0
+        rebuilt = store.rebuild(Path(folder, "rebuilt.duckdb"))
+        assert contents(rebuilt) == contents(store.path)
+        whole = [
+            (name, number)
+            for name in FILES
+            for number, line in enumerate([line for file, line, _ in written if file == name], 1)
+            if line.strip()
+        ]
+        assert taken_in(store.path) == sorted(whole)
+
+
+def test_values_arrive_as_they_were_written(store: Store) -> None:
+    with SpoolWriter(store.spool / "study.1.jsonl") as writer:
+        writer.append("run", run_id="a", flops=6 * 10**22, params=2**53 + 1, seed=2**63 - 1, horizon=1e6, val_loss=2.5)
+        writer.append(
+            "trial", trial_id="t", status="kept", knobs={"lr": 0.1}, title="é\x00\n", placebo=False, patch="{"
+        )
+        writer.append("fact", name="version", value="1.0")
+        writer.append("fact", name="seeds", value=[1, 2])
+    (run,) = store.rows("SELECT flops, params, seed, horizon, val_loss, val_bpb FROM runs")
+    assert run == {
+        "flops": 6e22,
+        "params": 2**53 + 1,
+        "seed": 2**63 - 1,
+        "horizon": 10**6,
+        "val_loss": 2.5,
+        "val_bpb": None,
+    }
+    (finding,) = store.rows("SELECT finding_id, knobs->>'lr' AS lr, title, patch FROM findings")
+    assert finding == {"finding_id": "t", "lr": "0.1", "title": "é\x00\n", "patch": "{"}
+    assert [json.loads(row["value"]) for row in store.rows("SELECT value FROM facts ORDER BY name")] == [[1, 2], "1.0"]
+    assert store.rows("SELECT sum(horizon) AS tokens FROM runs") == [{"tokens": 10**6}]
+
+
+def test_a_line_of_the_wrong_type_is_listed_and_its_neighbours_kept(store: Store) -> None:
+    spool = store.spool / "study.1.jsonl"
+    good = b'{"kind":"run","run_id":"a","rung":0}\n'
+    append(spool, good + b'{"kind":"run","run_id":"b","rung":"first"}\nnonsense\n{"kind":"walk"}\n' + good)
+    assert store.rows("SELECT run_id FROM runs") == [{"run_id": "a"}]
+    assert store.rows("SELECT spool_line, reason FROM rejected_lines ORDER BY spool_line") == [
+        {"spool_line": 2, "reason": "rung is not integer"},
+        {"spool_line": 3, "reason": "not a JSON object"},
+        {"spool_line": 4, "reason": "unknown kind"},
+    ]
+
+
+def test_views_show_the_latest_attempt_of_a_run_and_the_latest_record_of_the_rest(store: Store) -> None:
+    with SpoolWriter(store.spool / "runs" / "a.2.jsonl") as second:
+        second.append("run", run_id="a", attempt=2, status="running")
+        second.append("point", run_id="a", attempt=2, name="loss", step=5, value=2.0)
+    with SpoolWriter(store.spool / "runs" / "a.1.jsonl") as first:
+        first.append("run", run_id="a", attempt=1, status="failed")
+        first.append("point", run_id="a", attempt=1, name="loss", step=5, value=9.0)
+        first.append("point", run_id="a", attempt=1, name="loss", step=4, value=3.0)
+        first.append("gate", arm="stack", rung=1, decision="more")
+        first.append("gate", arm="stack", rung=1, decision="go")
+        first.append("trial", trial_id="p", status="kept", placebo=True)
+    assert store.rows("SELECT attempt, status FROM runs") == [{"attempt": 2, "status": "running"}]
+    assert store.rows("SELECT step, value FROM curves ORDER BY step") == [
+        {"step": 4, "value": 3.0},
+        {"step": 5, "value": 2.0},
+    ]
+    assert store.rows("SELECT decision FROM gates") == [{"decision": "go"}]
+    assert store.rows("SELECT * FROM findings") == []
+
+
+def test_every_view_answers_on_an_empty_study(store: Store) -> None:
+    for view in VIEWS:
+        assert store.rows(f"SELECT * FROM {view}") == []
+    assert {kind.view for kind in KINDS.values()} < set(VIEWS)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO record_run (run_id) VALUES ('x')",
+        "DELETE FROM record_run",
+        "DROP VIEW runs",
+        "CREATE TEMP TABLE t AS SELECT 1",
+        "COPY runs TO 'out.csv'",
+        "EXPORT DATABASE 'out'",
+        "ATTACH 'other.duckdb'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "PRAGMA database_list",
+        "SET enable_external_access = true",
+        "CHECKPOINT",
+        "EXPLAIN ANALYZE INSERT INTO record_run (run_id) VALUES ('x')",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('study.toml')",
+        "SELECT * FROM glob('*')",
+    ],
+)
+def test_sql_that_writes_or_reaches_out_is_refused(store: Store, sql: str) -> None:
+    append(store.spool / "study.1.jsonl", b'{"kind":"run","run_id":"a"}\n')
+    store.ingest()
+    before = store.path.read_bytes()
+    with pytest.raises(InputError, match="read-only"):
+        store.query(sql)
+    assert store.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELEC 1", "syntax error"),
+        ("SELECT nothing FROM runs", "nothing"),
+        ("SELECT * FROM run_table", "no view run_table; the views are aa, calibrations"),
+        ("SELECT 1; SELECT 2", "one SQL statement"),
+        ("", "one SQL statement"),
+        ("SELECT 'a'::INT", "Could not convert"),
+        ("SELECT * FROM runs WHERE run_id = ?", "parameters"),
+    ],
+)
+def test_wrong_sql_is_an_input_error_of_one_line(store: Store, sql: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        store.query(sql)
+    assert "\n" not in str(caught.value)
+
+
+def test_parameters_are_bound(store: Store) -> None:
+    append(store.spool / "study.1.jsonl", b'{"kind":"run","run_id":"a\'; DROP"}\n')
+    assert store.rows("SELECT count(*) AS runs FROM runs WHERE run_id = ?", ["a'; DROP"]) == [{"runs": 1}]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database" * 999, None])
+def test_a_broken_store_is_made_anew_from_the_spool(store: Store, damage: bytes | None) -> None:
+    append(store.spool / "study.1.jsonl", b'{"kind":"run","run_id":"a"}\n' * 50)
+    store.ingest()
+    whole = contents(store.path)
+    store.path.write_bytes(store.path.read_bytes()[:5000] if damage is None else damage)
+    assert Store(store.study).rows("SELECT run_id FROM runs") == [{"run_id": "a"}]
+    assert contents(store.path) == whole
+
+
+def test_a_store_of_another_schema_is_rebuilt_and_a_newer_one_refused(store: Store) -> None:
+    append(store.spool / "study.1.jsonl", b'{"kind":"run","run_id":"a"}\n')
+    store.ingest()
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("UPDATE store_schema SET version = 0, digest = 'old'")
+        connection.execute("ALTER TABLE record_fact DROP COLUMN value")
+    assert store.rows("SELECT value FROM facts") == []
+    assert store.rows("SELECT run_id FROM runs") == [{"run_id": "a"}]
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("UPDATE store_schema SET version = 999")
+    with pytest.raises(InputError, match="newer scaleproof"):
+        store.rows("SELECT run_id FROM runs")
+
+
+def test_no_study_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no study"):
+        Store(tmp_path / "nowhere")
+
+
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_store_held_elsewhere_is_waited_for_then_said_so(store: Store) -> None:
+    store.ingest()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, store.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(ScaleproofError, match="Another process has held"):
+        Store(store.study, patience_seconds=0.05).rows("SELECT 1")
+    holder.communicate()
+    assert store.rows("SELECT 1 AS one") == [{"one": 1}]
+
+
+INGEST_SLOWLY = """
+import sys
+import data.store
+from data.records import typed
+
+def told(pieces):
+    print("batch", flush=True)
+    return typed(pieces)
+
+data.store._BATCH_BYTES = 1500
+data.store.typed = told
+data.store.Store(sys.argv[1]).ingest()
+"""
+
+
+def test_killed_ingests_lose_and_double_nothing(store: Store) -> None:
+    store.ingest()
+    written = b"".join(b'{"kind":"point","run_id":"a","step":%d,"value":1}\n' % step for step in range(3000))
+    append(store.spool / "runs" / "a.1.jsonl", written)
+    for batches in (1, 3, 6):
+        child = subprocess.Popen([sys.executable, "-c", INGEST_SLOWLY, store.study], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for _ in range(batches):
+            assert child.stdout.readline() == "batch\n"
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    assert store.rows("SELECT count(*) AS points, max(step) AS step FROM curves") == [{"points": 3000, "step": 2999}]
+    assert taken_in(store.path) == [("runs/a.1.jsonl", line) for line in range(1, 3001)]
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from data.spool import SpoolWriter
+with SpoolWriter(Path(sys.argv[1])) as writer:
+    for step in range(6000):
+        writer.append("point", run_id="a", attempt=1, name="loss", step=step, value=1.0)
+"""
+
+READ = """
+import sys
+from data.store import Store
+store = Store(sys.argv[1], patience_seconds=60)
+for _ in range(5):
+    (row,) = store.rows("SELECT count(*) AS points, coalesce(max(step) + 1, 0) AS steps FROM curves")
+    assert row["points"] == row["steps"], row
+"""
+
+
+def test_several_processes_read_while_another_writes(store: Store) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITE, store.spool / "runs" / "a.1.jsonl"])
+    readers = [subprocess.Popen([sys.executable, "-c", READ, store.study]) for _ in range(2)]
+    assert [process.wait(120) for process in (writer, *readers)] == [0, 0, 0]
+    assert store.rows("SELECT count(*) AS points FROM curves") == [{"points": 6000}]
+    assert len(taken_in(store.path)) == 6000
