@@ -1,0 +1,43 @@
+"""How the catalogue writes its edits: lines put after, before or instead of lines of the baseline recipe.
+
+Where two edits could touch, they are put on different sides of a line that neither changes, so that git's three-way
+merge can lay one on the other. True alternatives share a place on purpose, and conflict.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from scaling.edits import Edit, Replacement
+
+FUNCTION = 8  # spaces before a statement of a method
+MODULE = 0
+
+
+def edit(*replacements: Replacement, **knobs: float) -> Edit:
+    """An edit of replacements, knob values, or both."""
+    return Edit(replacements, knobs)
+
+
+def after(anchor: str, code: str, indent: int = FUNCTION) -> Replacement:
+    """Put `code`, indented by `indent` spaces, on the lines after `anchor`, which must end its line."""
+    return Replacement(anchor, f"{anchor}\n{_indented(code, indent)}")
+
+
+def before(anchor: str, code: str, indent: int = FUNCTION) -> Replacement:
+    """Put `code`, indented by `indent` spaces, on the lines before `anchor`, which must begin its line."""
+    return Replacement(anchor, f"{_indented(code, indent).lstrip(' ')}\n{' ' * indent}{anchor}")
+
+
+def instead(anchor: str, code: str) -> Replacement:
+    """Put `code` in the place of `anchor`; its lines after the first bring their own indentation."""
+    return Replacement(anchor, code)
+
+
+def define(anchor: str, code: str) -> Replacement:
+    """Put a class or a function of the module before the definition that begins with `anchor`."""
+    return Replacement(anchor, f"{_indented(code, MODULE)}\n\n\n{anchor}")
+
+
+def _indented(code: str, indent: int) -> str:
+    return textwrap.indent(textwrap.dedent(code).strip("\n"), " " * indent)
