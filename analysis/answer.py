@@ -41,15 +41,20 @@ def answer(evidence: Evidence) -> str:
 
 
 def main_axis(evidence: Evidence) -> str:
-    """Return the axis that the answer is about: seconds, else tokens, else FLOPs, as far as there are verdicts."""
+    """Return the axis that the answer is about: the study's own, or where it has no verdict seconds, tokens or FLOPs."""
+    own = "seconds" if evidence.transfer is None else evidence.transfer.axis
     present = {row["axis"] for row in evidence.verdicts}
-    return next((axis for axis in SAVED if axis in present), "seconds")
+    return next((axis for axis in (own, *SAVED) if axis in present), own)
 
 
 def _nothing_kept(evidence: Evidence) -> str:
     tried = evidence.trials_where()
     unresolved = evidence.trials_where("unresolved")
-    none = f"None of {count_of(tried, 'trial')} was kept at rung 0" if tried > 1 else "The one trial was not kept at rung 0"
+    none = (
+        f"None of {count_of(tried, 'trial')} was kept at rung 0"
+        if tried > 1
+        else "The one trial was not kept at rung 0"
+    )
     if unresolved:
         return f"{none}, so nothing can be promoted, though {count_of(unresolved, 'trial')} stayed unresolved at the noise of this rung."
     return f"{none}, so nothing can be promoted."
@@ -81,8 +86,10 @@ def _findings(judged: list[dict[str, Any]], kept: int, evidence: Evidence, axis:
         parts = [f"{_counted('transfers', helped['transfers'])} to {where}", *rest]
     elif helped:
         total = sum(helped.values())
-        detail = listed([_counted(word, times) for word, times in helped.items()]) if len(helped) > 1 or total > 1 else (
-            f"it {WORDS[next(iter(helped))][0]}"
+        detail = (
+            listed([_counted(word, times) for word, times in helped.items()])
+            if len(helped) > 1 or total > 1
+            else (f"it {WORDS[next(iter(helped))][0]}")
         )
         parts = [f"{total} still {'saves' if total == 1 else 'save'} {SAVED[axis]} at {where} ({detail})", *rest]
     else:

@@ -20,10 +20,10 @@ PURPOSES = {
 }
 
 SQL = """\
-SELECT purpose, count(*) AS runs, sum(flops) AS flops, sum(seconds) AS seconds
+SELECT purpose, count(*) AS runs, round(fsum(flops)) AS flops, round(fsum(seconds), 3) AS seconds
 FROM runs WHERE status IN ('finished', 'diverged', 'failed') GROUP BY purpose
 UNION ALL
-SELECT 'spared', count(*), sum(flops_saved), NULL
+SELECT 'spared', count(*), round(fsum(flops_saved)), NULL
 FROM gates WHERE flops_saved > 0 HAVING count(*) > 0
 ORDER BY purpose"""
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from data.errors import InputError
+from transfer.settings import TransferSettings
+
 Row = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
 QUERIES: dict[str, str] = {
     "trials": """\
-SELECT status, coalesce(placebo, false) AS placebo, count(*) AS trials, coalesce(sum(cost_usd), 0) AS cost_usd
+SELECT status, coalesce(placebo, false) AS placebo, count(*) AS trials, coalesce(round(fsum(cost_usd), 6), 0) AS cost_usd
 FROM trials GROUP BY ALL ORDER BY ALL""",
     "findings": "SELECT finding_id, title, category, effect FROM findings ORDER BY finding_id",
     "verdicts": """\
@@ -37,7 +40,7 @@ FROM forecasts WHERE arm = 'stack' OR arm LIKE 'alone:%' ORDER BY arm, params, a
 SELECT device, count(*) AS runs FROM runs WHERE status = 'finished' AND device IS NOT NULL GROUP BY device ORDER BY device""",
     "bill": """\
 SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged, count(*) FILTER (status = 'failed') AS failed,
-       coalesce(sum(flops), 0) AS flops, coalesce(sum(seconds), 0) AS seconds
+       coalesce(round(fsum(flops)), 0) AS flops, coalesce(round(fsum(seconds), 3), 0) AS seconds
 FROM runs WHERE status IN ('finished', 'diverged', 'failed')""",
     "facts": "SELECT name, value FROM facts ORDER BY name",
 }
@@ -71,17 +74,25 @@ class Evidence:
 
     def trials_where(self, status: str | None = None, *, placebo: bool = False) -> int:
         """Count trials of one status (all without it), placebos or the others."""
-        return sum(row["trials"] for row in self.trials if row["placebo"] == placebo and status in (None, row["status"]))
+        return sum(
+            row["trials"] for row in self.trials if row["placebo"] == placebo and status in (None, row["status"])
+        )
 
-    def setting(self, name: str) -> Any:  # noqa: ANN401 (settings are what TOML holds)
-        """Return the setting called `name`, wherever the settings nest it; None where the study records none."""
-        return _found(self.facts.get("settings"), name)
+    @property
+    def transfer(self) -> TransferSettings | None:
+        """How the study was promoted, as its settings say; None where it records none that can be read."""
+        settings = self.facts.get("settings")
+        if not isinstance(settings, dict):
+            return None
+        try:
+            return TransferSettings.read(settings.get("transfer", {}))
+        except InputError:
+            return None
 
     @property
     def smallest_saving(self) -> float | None:
         """The smallest saving worth having, as a share; None where the study records none."""
-        value = self.setting("smallest_saving")
-        return float(value) if isinstance(value, int | float) else None
+        return None if self.transfer is None else self.transfer.smallest_saving
 
     @property
     def top_rung(self) -> int | None:
@@ -124,11 +135,3 @@ def _from_json(value: Any) -> Any:  # noqa: ANN401 (a fact is any JSON)
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _found(held: object, name: str) -> Any:  # noqa: ANN401 (settings are what TOML holds)
-    if not isinstance(held, dict):
-        return None
-    if name in held:
-        return held[name]
-    return next((found for part in held.values() if (found := _found(part, name)) is not None), None)

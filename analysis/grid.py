@@ -6,6 +6,7 @@ import decimal
 import io
 import json
 import math
+import re
 import shutil
 import unicodedata
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 TABLE_ROWS = 500
 NARROWEST_COLUMN = 6
+# An underscore within a word is no markup, and names of columns read better without backslashes.
+MARKUP = re.compile(r"[\\|`*\[\]#~$!]|(?<!\w)_|_(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def to_markdown(grid: Grid) -> str:
 def escape_markdown(text: str) -> str:
     """Return `text` on one line, without any power to be markup, HTML or a new table cell."""
     line = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{letter}" if letter in "\\|`*_[]#~$!" else letter for letter in line)
+    return MARKUP.sub(r"\\\g<0>", line)
 
 
 def to_table(grid: Grid, width: int | None = None) -> str:

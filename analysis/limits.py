@@ -11,7 +11,7 @@ FAR = 4
 
 def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
-    parts = (_placebos, _not_promoted, _stopped, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
+    parts = (_placebos, _not_promoted, _stopped, _pairs, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
     return [sentence for part in parts if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
     ]
@@ -35,8 +35,8 @@ def _not_promoted(evidence: Evidence) -> str:
     left = [row for row in evidence.findings if row["finding_id"] not in measured]
     if not left or not evidence.savings:
         return ""
-    cap = evidence.setting("max_findings")
-    why = f" (the settings take up {cap} at most)" if isinstance(cap, int) and len(evidence.findings) > cap else ""
+    cap = None if evidence.transfer is None else evidence.transfer.max_findings
+    why = f" (the settings take up {cap} at most)" if cap is not None and len(evidence.findings) > cap else ""
     return f"{count_of(len(left), 'finding')} of {len(evidence.findings)} {'was' if len(left) == 1 else 'were'} not run alone up the ladder{why}."
 
 
@@ -45,6 +45,14 @@ def _stopped(evidence: Evidence) -> str:
     if not stopped:
         return ""
     return f"Gates stopped {count_of(len(stopped), 'arm')}: a change that begins to help only at a larger scale is stopped as well."
+
+
+def _pairs(evidence: Evidence) -> str:
+    at_top = [row["pairs"] for row in evidence.savings if row["rung"] == evidence.top_rung and row["pairs"] is not None]
+    planned = 0 if evidence.transfer is None else max(evidence.transfer.pairs)
+    if not at_top or min(at_top) >= planned:
+        return ""
+    return f"An arm has as few as {count_of(min(at_top), 'pair')} at the top rung, where the settings allow {planned}."
 
 
 def _power(evidence: Evidence) -> str:
@@ -57,8 +65,11 @@ def _power(evidence: Evidence) -> str:
         return ""
     text = f"Savings smaller than these can be real and stay unseen: {listed(parts)}"
     smallest = evidence.smallest_saving
-    weak = [str(row["rung"]) for row in evidence.powers
-            if smallest is not None and row["smallest_saving"] is not None and row["smallest_saving"] > smallest]
+    weak = [
+        str(row["rung"])
+        for row in evidence.powers
+        if smallest is not None and row["smallest_saving"] is not None and row["smallest_saving"] > smallest
+    ]
     if smallest is not None and weak:
         text += f"; rung {listed(weak)} cannot see the {percent(smallest)} that would be worth having"
     return f"{text}."
@@ -83,7 +94,11 @@ def _aa(evidence: Evidence) -> str:
 
 def _fragile(evidence: Evidence) -> str:
     fragile = sorted({row["arm"] for row in evidence.verdicts if row["fragile"]})
-    return f"{count_of(len(fragile), 'verdict')} {'is' if len(fragile) == 1 else 'are'} fragile: noise half as large again, or leaving rung 0 out, changes the word." if fragile else ""
+    return (
+        f"{count_of(len(fragile), 'verdict')} {'is' if len(fragile) == 1 else 'are'} fragile: noise half as large again, or leaving rung 0 out, changes the word."
+        if fragile
+        else ""
+    )
 
 
 def _landing(evidence: Evidence) -> str:
@@ -92,8 +107,9 @@ def _landing(evidence: Evidence) -> str:
     pairs = [row["pairs"] for row in evidence.landings if row["pairs"] is not None]
     if not pairs:
         return "No landing run was made: the saving is inferred from pairs at equal tokens and was not tried as a shortened run."
-    if min(pairs) < LEAST_LANDING_PAIRS:
-        return f"The landing run has {count_of(min(pairs), 'pair')}, fewer than the {LEAST_LANDING_PAIRS} it takes for a true claim to stand reliably."
+    planned = LEAST_LANDING_PAIRS if evidence.transfer is None else evidence.transfer.landing_pairs
+    if min(pairs) < planned:
+        return f"The landing run has {count_of(min(pairs), 'pair')} instead of the {planned} planned: a true claim may fail to stand."
     return ""
 
 
@@ -107,4 +123,8 @@ def _forecast(evidence: Evidence) -> str:
 
 def _devices(evidence: Evidence) -> str:
     names = [row["device"] for row in evidence.devices]
-    return f"Seconds hold for the device they were taken on ({listed(names)}); another one can order the arms otherwise." if names else ""
+    return (
+        f"Seconds hold for the device they were taken on ({listed(names)}); another one can order the arms otherwise."
+        if names
+        else ""
+    )

@@ -34,7 +34,9 @@ def run_sql(study_path: Path, statement: str, format: str = "table", output: Pat
     try:
         write_aside(output, content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise InputError(f"{output} cannot be written ({error.strerror}): name a file in a folder that exists.") from error
+        raise InputError(
+            f"{output} cannot be written ({error.strerror}): name a file in a folder that exists."
+        ) from error
     return f"{table.num_rows} row{'' if table.num_rows == 1 else 's'} written to {output}\n"
 
 
