@@ -22,6 +22,12 @@ def test_no_gain_and_no_hope_is_futile() -> None:
     assert "0.5%" in gate.reason
 
 
+def test_a_clear_loss_buys_no_more_pairs_though_the_forecast_leaves_hope() -> None:
+    gate = decide(saving(-0.1, 0.01), upper_90_at_target=0.04, smallest_saving=0.01)
+    assert gate.decision == "futile"
+    assert "loses at least" in gate.reason
+
+
 @pytest.mark.parametrize(
     ("pairs", "decision", "more"), [(1, "more", 2), (2, "more", 4), (5, "more", 8), (8, "inconclusive", None)]
 )

@@ -45,6 +45,10 @@ def decide(
     if upper_90_at_target < delta:
         best = saved(upper_90_at_target)
         return gate("futile", f"Stopped: at best {best:.1%} is forecast at the target, below {smallest_saving:.1%}.")
+    if saving.high < 0:
+        return gate(
+            "futile", f"Stopped: it loses at least {-saved(saving.high):.1%} here, which no more pairs would turn."
+        )
     more = next((pairs for pairs in schedule if pairs > saving.pairs), None)
     if more is not None:
         return gate("more", f"Needs {more} pairs instead of {saving.pairs}: neither a gain nor futile so far.", more)
