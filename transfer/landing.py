@@ -29,8 +29,8 @@ class Landing:
 def landing_tokens(tokens: float, saving_low: float) -> int:
     """Tokens of the landing run: T (1 - max(saving_low, 0)), rounded up.
 
-    `saving_low` is the lower end of the 90 % interval of the saving in tokens: shortened by the point estimate, many a true
-    claim would not land.
+    `saving_low` is the lower end of the 90 % interval of the saving in tokens: shortened by the point
+    estimate, many a true claim would not land.
     """
     if not (tokens > 0 and saving_low < 1):
         raise InputError(f"A landing run needs tokens > 0 and a saving below 1, got {tokens} and {saving_low}.")
