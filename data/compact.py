@@ -11,8 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.errors import ScaleproofError
-from data.locks import sync_folder
+from data.locks import refused, sync_folder
 from data.spool import COMPACTED, COMPACTED_KEY, Position, compacted_files
 from data.store import Store
 
@@ -40,7 +39,7 @@ def compact(store: Store, minimum_files: int = 1) -> int:
         try:
             return sum(_pack(store.spool, group, positions) for group in _groups(whole))
         except OSError as error:
-            raise ScaleproofError(f"Cannot compact {store.spool}: {error.strerror}; nothing is lost.") from None
+            raise refused(f"compact {store.spool}", error) from None
 
 
 def _attempts(spool: Path, ended: set[str]) -> list[Path]:

@@ -1,5 +1,6 @@
 """Opening the store's database for a moment, and telling a busy one from a broken one."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,10 +50,11 @@ def _connect(path: Path, read_only: bool, patience_seconds: float) -> duckdb.Duc
         try:
             return duckdb.connect(str(path), read_only=read_only, config=dict(READER if read_only else WRITER))
         except duckdb.Error as error:
+            if any(text in str(error) for text in _BUSY):
+                continue
             if is_broken(error):
                 raise BrokenStoreError from error
-            if not any(text in str(error) for text in _BUSY):
-                raise ScaleproofError(f"Cannot open {path}: {first_line(error)}") from None
+            raise ScaleproofError(f"Cannot open {path}: {first_line(error)}") from None
     raise ScaleproofError(
         f"Another process has held {path} for more than {patience_seconds:g} s; end it or wait for it, then run again."
     )
@@ -60,8 +62,9 @@ def _connect(path: Path, read_only: bool, patience_seconds: float) -> duckdb.Duc
 
 def is_broken(error: duckdb.Error) -> bool:
     """Whether an error says that the database file itself is damaged."""
+    message = re.sub('"[^"]*"', "", str(error))  # a path may hold any word
     return isinstance(error, _BROKEN_TYPES) or (
-        isinstance(error, duckdb.IOException) and any(text in str(error) for text in _BROKEN_TEXT)
+        isinstance(error, duckdb.IOException) and any(text in message for text in _BROKEN_TEXT)
     )
 
 

@@ -1,11 +1,12 @@
 """Waiting for one's turn: advisory file locks, and the back-off used while somebody else holds something."""
 
+import errno
 import fcntl
 import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data.errors import InputError, ScaleproofError
@@ -45,8 +46,10 @@ def exclusive(path: Path, patience_seconds: float, busy: str) -> Iterator[None]:
         else:
             holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise ScaleproofError(busy.format(pid=holder))
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        # Who holds it is a courtesy to the next; a full disk must not keep anybody from reading.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
@@ -70,3 +73,10 @@ def write_aside(path: Path, content: bytes) -> None:
         os.fsync(out.fileno())
     aside.replace(path)
     sync_folder(path.parent)
+
+
+def refused(doing: str, error: OSError) -> ScaleproofError:
+    """The error for a disk that refuses, "cannot <doing>"; a full one is told apart, since only the user can help."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return ScaleproofError(f"The disk is full: cannot {doing}; free some space and run again.")
+    return ScaleproofError(f"Cannot {doing}: {error.strerror or error}.")

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from data.errors import ScaleproofError
-from data.locks import sync_folder
+from data.locks import refused, sync_folder
 
 COMPACTED = "compacted-*.parquet"
 COMPACTED_KEY = b"scaleproof.spool_files"
@@ -41,7 +41,7 @@ class SpoolWriter:
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
-            raise ScaleproofError(f"Cannot write results to {path}: {error.strerror}.") from None
+            raise refused(f"write results to {path}", error) from None
         # File systems without advisory locks still spool; only compaction needs the lock.
         with suppress(OSError):
             fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -100,11 +100,7 @@ class SpoolWriter:
         self._torn = False
 
     def _refused(self, error: OSError) -> ScaleproofError:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return ScaleproofError(
-                f"The disk is full: cannot write results to {self.path}; free some space and run again."
-            )
-        return ScaleproofError(f"Cannot write results to {self.path}: {error.strerror}.")
+        return refused(f"write results to {self.path}", error)
 
 
 def new_attempt(spool: Path, stem: str) -> tuple[int, Path]:
@@ -115,7 +111,10 @@ def new_attempt(spool: Path, stem: str) -> tuple[int, Path]:
     """
     path = spool / stem
     folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(f"write results to {folder}", error) from None
     pattern = re.compile(re.escape(path.name) + r"\.(\d+)\.jsonl")
     taken = [entry.name for entry in os.scandir(folder)] + _compacted_names(spool, folder)
     attempt = 1 + max((int(match[1]) for match in map(pattern.fullmatch, taken) if match), default=0)
@@ -127,7 +126,7 @@ def new_attempt(spool: Path, stem: str) -> tuple[int, Path]:
             attempt += 1
             continue
         except OSError as error:
-            raise ScaleproofError(f"Cannot write results to {claimed}: {error.strerror}.") from None
+            raise refused(f"write results to {claimed}", error) from None
         sync_folder(folder)
         return attempt, claimed
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from data.connection import BrokenStoreError, first_line, is_broken, opened
 from data.errors import InputError, ScaleproofError
-from data.locks import exclusive, sync_folder
+from data.locks import exclusive, refused, sync_folder
 from data.records import read_new, typed, unread
 from data.schema import SCHEMA_VERSION, VIEWS, digest, statements, table
 from data.spool import Position
@@ -71,7 +71,10 @@ class Store:
             return self._read(sql, params)
         except BrokenStoreError:
             self.rebuild()
+        try:
             return self._read(sql, params)
+        except BrokenStoreError as error:
+            raise ScaleproofError(f"The store failed, made anew as well: {error}") from None
 
     def rows(self, sql: str, params: Parameters = ()) -> list[dict[str, Any]]:
         """Like `query`, as a list of dictionaries of plain Python values."""
@@ -125,18 +128,30 @@ class Store:
 
     def _rebuild(self, target: Path) -> int:
         aside = target.with_name(f".{target.name}.aside")
-        for leftover in (aside, _wal(aside)):
-            leftover.unlink(missing_ok=True)
-        with opened(aside, read_only=False, patience_seconds=self._patience_seconds) as connection:
-            for statement in statements():
-                connection.execute(statement)
-            connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, digest()])
-        lines = self._take_in(aside, {})
-        # The old write-ahead log must not be replayed on the new database. The lock keeps writers away from it.
-        _wal(target).unlink(missing_ok=True)
-        aside.replace(target)
-        sync_folder(target.parent)
+        try:
+            lines = self._build(aside)
+            # The old write-ahead log must not be replayed on the new database. The lock keeps writers away from it.
+            _wal(target).unlink(missing_ok=True)
+            aside.replace(target)
+            sync_folder(target.parent)
+        except BrokenStoreError as error:
+            raise ScaleproofError(f"Cannot make the store {target} from the spool: {error}.") from None
+        except OSError as error:
+            raise refused(f"make the store {target}", error) from None
+        finally:
+            _remove(aside)
         return lines
+
+    def _build(self, path: Path) -> int:
+        _remove(path)
+        with opened(path, read_only=False, patience_seconds=self._patience_seconds) as connection:
+            try:
+                for statement in statements():
+                    connection.execute(statement)
+                connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, digest()])
+            except duckdb.Error as error:
+                raise _translated(error) from error
+        return self._take_in(path, {})
 
     def _take_in(self, path: Path, positions: dict[str, Position]) -> int:
         lines = 0
@@ -193,10 +208,10 @@ def _refusal(error: duckdb.Error) -> Exception:
 
 
 def _translated(error: duckdb.Error) -> Exception:
-    if is_broken(error):
-        return BrokenStoreError()
-    if "No space left" in str(error):
+    if "No space left" in str(error) or "disk full" in str(error).lower():
         return ScaleproofError("The disk is full: free some space and run again; nothing in the spool is lost.")
+    if is_broken(error):
+        return BrokenStoreError(first_line(error))
     return ScaleproofError(f"The store failed: {first_line(error)}")
 
 
@@ -245,6 +260,11 @@ def _stamp(path: Path) -> _Stamp:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _remove(database: Path) -> None:
+    for file in (database, _wal(database)):
+        file.unlink(missing_ok=True)
 
 
 def _wal(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import tomli_w
 
 from data.errors import InputError
-from data.locks import exclusive, write_aside
+from data.locks import exclusive, refused, write_aside
 from data.schema import SCHEMA_VERSION
 from data.spool import SpoolWriter, new_attempt
 
@@ -137,7 +137,10 @@ class Study:
         """Keep a recipe's source under its hash; does nothing when it is kept already."""
         path = self.recipes / f"{recipe_hash}.py"
         if not path.exists():
-            write_aside(path, source.encode())
+            try:
+                write_aside(path, source.encode())
+            except OSError as error:
+                raise refused(f"keep the recipe {path}", error) from None
         return path
 
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.corpus import SHARES
 from data.encoding import Tokens, dtype_of, require_bpe
-from data.errors import InputError, ScaleproofError
-from data.locks import exclusive, sync_folder
+from data.errors import InputError
+from data.locks import exclusive, refused, sync_folder
 from data.shards import shard_file, write_shards
 
 _MANIFEST = "manifest.json"
@@ -150,7 +150,7 @@ def _make(folder: Path, settings: CorpusSettings) -> None:
         aside.rename(folder)
         sync_folder(folder.parent)
     except OSError as error:
-        raise ScaleproofError(f"Cannot write tokens to {folder}: {error.strerror}.") from None
+        raise refused(f"write tokens to {folder}", error) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
