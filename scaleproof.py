@@ -1,5 +1,249 @@
-"""Find it small, prove it large: the public face and the command line of scaleproof."""
+"""Find it small, prove it large: the public face and the command line of scaleproof.
+
+Every command imports what it needs when it runs: `scaleproof --help` loads no torch, no DuckDB and no charts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import click
+import typer
+
+from data.errors import InputError, ScaleproofError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from data.study import Study
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Find it small, prove it large: which optimisations found on a tiny language model still save training time "
+    "on a big one?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Runs at a time; found from the machine by default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Preset = Annotated[str, typer.Option(help="demo, cpu, h100 or h100x8.")]
+Corpus = Annotated[str | None, typer.Option(help="A .txt, .jsonl or .parquet file, or a folder of them.")]
 
 
-def main() -> None:
-    """Run the command line."""
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    """Keep the one option that all commands share."""
+    click.get_current_context().obj = debug
+
+
+@app.command(epilog="Example: scaleproof demo")
+def demo(
+    path: Annotated[Path, typer.Option("--study", help="Where to make the study.")] = Path("studies/demo"),
+    workers: Workers = None,
+) -> None:
+    """Do all of it on this machine in some minutes: search, promote, report."""
+    from analysis.report import write_report
+    from search.session import run_search
+    from transfer.presets import create_study
+    from transfer.session import run_promotion
+
+    study = _open(path) if (path / "study.toml").is_file() else create_study(path, "demo")
+    worked = run_search(study, _console(), workers)
+    worked = run_promotion(study, _console(), workers) or worked
+    report = write_report(path)
+    if not worked:
+        typer.echo("Nothing to do: this demo is finished.")
+    _print_answer(path, report)
+
+
+@app.command(epilog="Example: scaleproof init studies/mine --preset cpu --corpus texts/")
+def init(
+    path: StudyPath,
+    preset: Preset = "cpu",
+    ladder: Annotated[str | None, typer.Option(help="Another ladder: a preset's name or a TOML file.")] = None,
+    corpus: Corpus = None,
+    tokenizer: Annotated[str | None, typer.Option(help="bytes, or bpe for a trained vocabulary.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(min=257, help="Size of the trained vocabulary.")] = None,
+) -> None:
+    """Make a study folder with its settings, ready to edit."""
+    from transfer.presets import create_study
+
+    chosen = {"source": corpus, "tokenizer": tokenizer, "vocab_size": vocab_size}
+    study = create_study(path, preset, ladder=ladder, corpus={k: v for k, v in chosen.items() if v is not None})
+    typer.echo(f"Made {study.path}; its settings are in {study.settings_file}. Next: scaleproof plan {study.path}")
+
+
+@app.command(epilog="Example: scaleproof plan studies/mine")
+def plan(path: StudyPath, as_json: AsJson = False) -> None:
+    """Print per rung: params, tokens, FLOPs, memory, time, and the smallest saving that can be seen."""
+    from analysis.plan_table import plan_text
+    from transfer.plan import make_plan
+
+    made = make_plan(_open(path))
+    typer.echo(
+        json.dumps(asdict(made), indent=2) if as_json else plan_text([asdict(r) for r in made.rungs], made.notes)
+    )
+
+
+@app.command(epilog="Example: scaleproof search studies/mine --trials 40")
+def search(
+    path: StudyPath,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials, placebos counted; from the settings.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
+    from search.session import run_search
+
+    if not run_search(_open(path), _console(), workers, trials):
+        typer.echo("Nothing to do: this search is finished.")
+    _print_rows(path, "select status, count(*) as trials from trials group by status order by status")
+
+
+@app.command(epilog="Example: scaleproof promote studies/mine")
+def promote(path: StudyPath, workers: Workers = None) -> None:
+    """Measure the findings up the ladder: savings, verdicts, forecast and landing run."""
+    from transfer.session import run_promotion
+
+    if not run_promotion(_open(path), _console(), workers):
+        typer.echo("Nothing to do: this promotion is finished.")
+    _print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm")
+
+
+@app.command(epilog="Example: scaleproof report studies/mine")
+def report(path: StudyPath) -> None:
+    """Write the report: one HTML file that needs no network, and Markdown beside it."""
+    from analysis.report import write_report
+
+    _open(path)
+    _print_answer(path, write_report(path))
+
+
+@app.command(epilog="Example: scaleproof verdict studies/mine --json")
+def verdict(path: StudyPath, as_json: AsJson = False) -> None:
+    """Print the verdict on every arm of a study."""
+    _open(path)
+    wanted = "select arm, verdict, fragile, retention, p_holm, reason from verdicts order by arm"
+    _print_rows(path, wanted, "json" if as_json else "table")
+
+
+@app.command(epilog='Example: scaleproof sql studies/demo "select arm, rung, saving from savings" --format markdown')
+def sql(
+    path: StudyPath,
+    statement: Annotated[str, typer.Argument(help="One SQL statement that reads.")],
+    format: Annotated[str, typer.Option(help="table, csv, json, markdown or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+) -> None:
+    """Ask the study's store; works while a search runs."""
+    from analysis.sql import run_sql
+
+    _open(path)
+    answer = run_sql(path, statement, format, output)
+    if isinstance(answer, bytes):
+        sys.stdout.buffer.write(answer)
+    else:
+        typer.echo(answer, nl=False)
+
+
+@app.command(epilog="Example: scaleproof export studies/mine tables/ --format csv")
+def export(
+    path: StudyPath,
+    folder: Annotated[Path, typer.Argument(help="Where to write one file per view.")],
+    format: Annotated[str, typer.Option(help="parquet, csv or json.")] = "parquet",
+) -> None:
+    """Write every view of the study to a file."""
+    from analysis.export import export_tables
+
+    _open(path)
+    for written in export_tables(path, folder, format):
+        typer.echo(written)
+
+
+@app.command(epilog="Example: scaleproof doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has, and what is missing."""
+    from analysis.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in findings], indent=2))
+    else:
+        for one in findings:
+            typer.echo(f"{'ok     ' if one.ok else 'MISSING'} {one.name}: {one.found}")
+    if not all(one.ok for one in findings if one.needed):
+        raise typer.Exit(1)
+
+
+def main() -> NoReturn:
+    """Run the command line: 0 done, 1 the work failed, 2 the call or the input is wrong."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(InputError.exit_status)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("Stopped. What has ended is kept; give the same command again to continue.", INTERRUPTED, debug)
+    except ScaleproofError as error:
+        _fail(str(error), error.exit_status, debug)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error} (give --debug for a traceback)", 1, debug)
+    sys.exit(0)
+
+
+def _fail(sentence: str, status: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    typer.echo(sentence, err=True)
+    sys.exit(status)
+
+
+def _open(path: Path) -> Study:
+    from data.study import Study
+
+    return Study.open(path)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _print_rows(path: Path, statement: str, format: str = "table") -> None:
+    from analysis.sql import run_sql
+
+    typer.echo(str(run_sql(path, statement, format)), nl=False)
+
+
+def _print_answer(path: Path, report: Path) -> None:
+    from analysis.answer import answer
+    from analysis.evidence import read_evidence
+    from data.store import Store
+
+    typer.echo(answer(read_evidence(Store(path))))
+    typer.echo(f"Report: {report}")
+
+
+def __getattr__(name: str) -> Any:
+    """Give library users the classes they need, loaded when they are asked for."""
+    homes = {"Study": "data.study", "Store": "data.store", "create_study": "transfer.presets"}
+    if name not in homes:
+        raise AttributeError(f"module 'scaleproof' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(homes[name]), name)

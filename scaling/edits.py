@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import ScaleproofError
+
+_OVERLAY = re.compile(r"^KNOBS\['(\w+)'\] = KNOBS\['\1'\]\.at\((.+)\)\n$")
 
 
 class EditError(ScaleproofError):
@@ -30,6 +33,16 @@ class Recipe:
 
     source: str
     knobs: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_text(cls, text: str) -> Recipe:
+        """Read back what `text` gave."""
+        lines = text.splitlines(keepends=True)
+        knobs: dict[str, float] = {}
+        while lines and (match := _OVERLAY.match(lines[-1])):
+            knobs[match[1]] = float(match[2])
+            lines.pop()
+        return cls("".join(lines[:-1] if knobs else lines), knobs)
 
     @property
     def text(self) -> str:
@@ -106,17 +119,17 @@ def merge(ours: Recipe, base: Recipe, theirs: Recipe) -> Recipe:
     return Recipe(_merge_text(ours.source, base.source, theirs.source), knobs)
 
 
-def merge_all(base: Recipe, edited: Sequence[Recipe]) -> tuple[Recipe, list[int]]:
-    """Merge the changes of several recipes, each made from `base`, in order; returns the stack and who is left out.
+def merge_all(baseline: Recipe, edits: Sequence[tuple[Recipe, Recipe]]) -> tuple[Recipe, dict[int, str]]:
+    """Merge several changes onto `baseline`, in order; each is a pair of recipes, before and after the edit.
 
-    A recipe that conflicts with those merged before it is left out; its index is in the second value.
+    Returns the stack, and those left out because they conflict with what was merged before them: index and reason.
     """
-    stack, left_out = base, []
-    for index, recipe in enumerate(edited):
+    stack, left_out = baseline, {}
+    for index, (before, after) in enumerate(edits):
         try:
-            stack = merge(stack, base, recipe)
-        except MergeConflictError:
-            left_out.append(index)
+            stack = merge(stack, before, after)
+        except MergeConflictError as error:
+            left_out[index] = str(error)
     return stack, left_out
 
 

@@ -64,6 +64,7 @@ class Ladder(BaseModel):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     compile: bool = False
     evaluation_sequences: PositiveInt = 64
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
 
     @model_validator(mode="after")
     def _rising(self) -> Ladder:

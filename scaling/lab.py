@@ -1,0 +1,143 @@
+"""All that a search or a promotion works with: the study, its runs, and where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata, resources
+
+from rich.console import Console
+
+from data.spool import SpoolWriter
+from data.store import Store
+from data.study import Study
+from data.tokens import CorpusSettings, TokenSet, prepare, require_size
+from scaling.edits import Recipe
+from scaling.executor import LocalExecutor
+from scaling.ladder import Ladder, parse_ladder
+from scaling.launcher import Launcher
+from scaling.progress import RichProgress
+from scaling.runs import RunSpec, Setting, TimingSpec
+
+PACKAGES = ("scaleproof", "torch", "lightning", "duckdb", "numpy", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A study that is being worked on; made by `open_lab`."""
+
+    study: Study
+    setting: Setting
+    store: Store
+    launcher: Launcher
+    writer: SpoolWriter
+    progress: RichProgress
+    vocab_size: int
+
+    def keep_recipe(self, recipe: Recipe) -> str:
+        """Write the recipe where runs find it; returns its hash."""
+        self.study.save_recipe(recipe.hash, recipe.text)
+        return recipe.hash
+
+    def spec(
+        self,
+        recipe: Recipe,
+        rung: int,
+        seed: int,
+        *,
+        shard: str,
+        arm: str,
+        purpose: str,
+        finding_id: str | None = None,
+        horizon: int | None = None,
+        preflight: bool = False,
+    ) -> RunSpec:
+        """Describe a run, at the rung's own horizon unless another is given; see `RunSpec`."""
+        return RunSpec(
+            self.setting,
+            self.keep_recipe(recipe),
+            rung,
+            horizon or self.setting.ladder.rungs[rung].tokens,
+            seed,
+            shard,
+            arm,
+            purpose,
+            finding_id,
+            preflight,
+        )
+
+    def timing(
+        self, recipe: Recipe, baseline: Recipe, rung: int, seed: int, *, arm: str, finding_id: str | None
+    ) -> TimingSpec:
+        """Describe a timing of `recipe` against `baseline`."""
+        hashes = self.keep_recipe(recipe), self.keep_recipe(baseline)
+        return TimingSpec(self.setting, *hashes, rung, seed, arm, finding_id)
+
+    def fact(self, name: str, value: object) -> None:
+        """Record something about the study."""
+        self.writer.append("fact", name=name, value=json.dumps(value, sort_keys=True))
+
+    def known_fact(self, name: str) -> object:
+        """What `fact` recorded last under this name, or None."""
+        rows = self.store.rows("select value from facts where name = $name", {"name": name})
+        return json.loads(rows[0]["value"]) if rows else None
+
+
+def baseline_recipe() -> Recipe:
+    """The recipe that comes with the package."""
+    return Recipe(resources.files("scaling").joinpath("recipe.py").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def open_lab(study: Study, console: Console, workers: int | None = None) -> Iterator[Lab]:
+    """Lock the study, prepare its tokens, and make what is needed to run.
+
+    Raises:
+        ScaleproofError: when another command works on the study.
+        InputError: when the corpus is missing, empty, or too small for the ladder.
+    """
+    with study.lock(), RichProgress(console) as progress:
+        ladder = parse_ladder(study.settings["ladder"])
+        tokens = prepare(study.tokens, CorpusSettings.read(study.settings.get("corpus", {})))
+        require_tokens(tokens, ladder)
+        store = Store(study.path)
+        executor = LocalExecutor(study.path, ladder, workers)
+        with study.writer() as writer:
+            launcher = Launcher(store, executor, progress)
+            setting = Setting(ladder, tokens.digest)
+            lab = Lab(study, setting, store, launcher, writer, progress, tokens.vocab_size)
+            _record_facts(lab, tokens)
+            try:
+                yield lab
+            finally:
+                executor.close()
+                writer.flush()
+                store.ingest()
+
+
+def require_tokens(tokens: TokenSet, ladder: Ladder) -> None:
+    """Raise `InputError` unless every shard is large enough: no run reads more than the train shard holds.
+
+    The longest run is the baseline at twice the horizon of the top rung.
+    """
+    longest = 2 * max(rung.tokens for rung in ladder.rungs)
+    held_out = ladder.evaluation_sequences * max(rung.context for rung in ladder.rungs) + 1
+    for shard, needed in (("train", longest), ("search", held_out), ("confirm", held_out), ("final", held_out)):
+        require_size(tokens.manifest, shard, needed)
+
+
+def _record_facts(lab: Lab, tokens: TokenSet) -> None:
+    facts = {
+        "settings": lab.study.settings,
+        "corpus": tokens.manifest,
+        "versions": {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+    }
+    for name, value in facts.items():
+        if lab.known_fact(name) != value:
+            lab.fact(name, value)
+    lab.writer.flush()

@@ -1,0 +1,26 @@
+"""Marks of finished work, so that a second call does nothing; reading one needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from data.store import Store
+from data.study import Study
+from scaling.edits import Recipe
+
+
+def mark(study: Study, recipe: Recipe, tables: Mapping[str, Any]) -> str:
+    """Everything that decides what a command yields: its own settings, the study's ladder and corpus, the baseline."""
+    parts = [study.settings.get("ladder"), study.settings.get("corpus"), recipe.hash, dict(tables)]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def is_done(study: Study, name: str, wanted: str) -> bool:
+    """Whether the study holds the mark `wanted` under `name`."""
+    if not study.database.exists():
+        return False
+    rows = Store(study.path).rows("select value from facts where name = $name", {"name": name})
+    return bool(rows) and json.loads(rows[0]["value"]) == wanted

@@ -1,0 +1,130 @@
+"""The Lightning module that trains a recipe's model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from data.errors import ScaleproofError
+from scaling.ladder import Rung
+from scaling.loading import LoadedRecipe
+from scaling.stepper import Stepper
+
+EXPLODED_FACTOR = 1.5
+"""A mean training loss above this multiple of ln(vocabulary), a fifth of the way or later, has exploded."""
+
+
+class DivergedError(ScaleproofError):
+    """The loss is not finite, or has exploded."""
+
+
+class RecipeModule(lightning.LightningModule):
+    """Trains a recipe; one Lightning batch is a chunk of several optimiser steps.
+
+    The Trainer costs about a millisecond per batch, which a tiny model would feel: a chunk of steps pays it once. The
+    recipe's optimisers are stepped here, so that any number of them works and an edit may bring its own.
+    """
+
+    def __init__(
+        self, recipe: LoadedRecipe, rung: Rung, knobs: Mapping[str, float], vocab_size: int, *, compiled: bool = False
+    ) -> None:
+        """Build the model; `rung.steps` is the length of the schedule."""
+        super().__init__()
+        self.automatic_optimization = False
+        self.recipe = recipe
+        self.rung = rung
+        self.knobs = dict(knobs)
+        self.vocab_size = vocab_size
+        self.model = recipe.build_model(rung, knobs, vocab_size)
+        self.compiled = compiled
+        self.steps_done = 0
+        self.timed_seconds = 0.0
+        self.timed_steps = 0
+        self.points: list[dict[str, float]] = []
+        self._warm = False
+        self._random_state: dict[str, Any] | None = None
+        self._stepper: Stepper | None = None
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Build the recipe's optimisers."""
+        optimizers = self.recipe.build_optimizers(self.model, self.rung, self.knobs)
+        # Only the inner model is compiled: a compiled LightningModule crashes in self.log on torch 2.12 and 2.13.
+        network = torch.compile(self.model) if self.compiled else self.model
+        self._stepper = Stepper(self.recipe, network, optimizers, self.rung, self.knobs)
+        return optimizers
+
+    def training_step(self, chunk: Tensor, index: int) -> None:
+        """Take one optimiser step per row of `chunk`, int64 (steps, batch, context + 1).
+
+        Raises:
+            DivergedError: when the chunk's mean loss is not finite or has exploded.
+        """
+        assert self._stepper is not None
+        started = self._clock()
+        total = torch.zeros((), device=self.device)
+        for ids in chunk:
+            total += self._stepper.step(self.steps_done, ids, self.manual_backward)
+            self.steps_done += 1
+        loss = float(total) / len(chunk)
+        if self._warm:  # the first chunk of an attempt is warm-up: allocation, caches, compilation
+            self.timed_seconds += self._clock() - started
+            self.timed_steps += len(chunk)
+        self._warm = True
+        self._note(loss)
+        self._check(loss)
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Measured training seconds of one step, outside warm-up, evaluation and checkpoints; NaN when none was."""
+        return self.timed_seconds / self.timed_steps if self.timed_steps else math.nan
+
+    def _note(self, loss: float) -> None:
+        tokens = self.steps_done * self.rung.batch_tokens
+        self.points.append({"step": self.steps_done, "tokens": tokens, "seconds": self.timed_seconds, "value": loss})
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(f"The training loss is not finite at step {self.steps_done}.")
+        late = self.steps_done >= self.rung.steps / 5
+        if late and loss > EXPLODED_FACTOR * math.log(self.vocab_size):
+            raise DivergedError(f"The training loss has exploded to {loss:.2f} at step {self.steps_done}.")
+
+    def _clock(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the step, the clock, the curve and the random state: all that a bit-exact resumption needs."""
+        assert self._stepper is not None
+        checkpoint["scaleproof"] = {
+            "steps_done": self.steps_done,
+            "timed_seconds": self.timed_seconds,
+            "timed_steps": self.timed_steps,
+            "points": self.points,
+            "cpu_random_state": torch.get_rng_state(),
+            "cuda_random_state": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what `on_save_checkpoint` added; the random state waits for `on_train_start`."""
+        saved = checkpoint["scaleproof"]
+        self.steps_done = saved["steps_done"]
+        self.timed_seconds = saved["timed_seconds"]
+        self.timed_steps = saved["timed_steps"]
+        self.points = saved["points"]
+        self._random_state = saved
+
+    def on_train_start(self) -> None:
+        """Restore the random state last of all, since setting up the Trainer may draw from it."""
+        if self._random_state is None:
+            return
+        torch.set_rng_state(self._random_state["cpu_random_state"])
+        if self._random_state["cuda_random_state"]:
+            torch.cuda.set_rng_state_all(self._random_state["cuda_random_state"])

@@ -1,0 +1,68 @@
+"""Params and FLOPs of the model that is really run, counted on the meta device."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from scaling.ladder import Rung
+from scaling.loading import LoadedRecipe, RecipeError, check_logits
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a recipe at a rung. `flops_per_token`: forward and backward of the training loss, per trained token."""
+
+    params: int
+    params_non_embedding: int
+    flops_per_token: float
+
+
+def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Shape:
+    """Count parameters exactly, and FLOPs with torch's FlopCounterMode, without allocating the model.
+
+    FLOPs are those of matrix products, convolutions and attention, 2 per multiply-add; the optimiser's are not counted.
+
+    Raises:
+        RecipeError: when the model does not build or run on the meta device, or its logits have the wrong shape.
+    """
+    with torch.device("meta"):
+        model = recipe.build_model(rung, recipe.resolve(rung, base), vocab_size)
+        ids = torch.zeros(1, rung.context, dtype=torch.long)
+        try:
+            check_logits(model(ids), 1, rung.context, vocab_size)
+            # A fresh model counts what one training step does, and nothing that the check left behind.
+            with FlopCounterMode(display=False) as counter:
+                recipe.training_loss(model, ids, ids).backward()  # type: ignore[no-untyped-call]
+        except RecipeError:
+            raise
+        except Exception as error:
+            raise RecipeError(f"The recipe does not run on the meta device at rung {rung.name}: {error}.") from error
+    return Shape(*count_params(model), counter.get_total_flops() / rung.context)
+
+
+def count_params(model: nn.Module) -> tuple[int, int]:
+    """Trainable parameters, shared ones once: all of them, and those outside token and position embeddings."""
+    seen = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
+    embedding = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    total = sum(seen.values())
+    return total, total - sum(size for key, size in seen.items() if key in embedding)
+
+
+def cached(folder: Path, recipe_hash: str, recipe: LoadedRecipe, *, rung: Rung, base: Rung, vocab_size: int) -> Shape:
+    """Like `measure`, kept in a file per recipe and rung."""
+    path = folder / f"{recipe_hash}-{rung.depth}x{rung.width}x{rung.context}-{vocab_size}.json"
+    if path.is_file():
+        return Shape(**json.loads(path.read_text(encoding="utf-8")))
+    shape = measure(recipe, rung, base, vocab_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    aside.write_text(json.dumps(asdict(shape)), encoding="utf-8")
+    aside.replace(path)
+    return shape

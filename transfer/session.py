@@ -1,0 +1,55 @@
+"""A study's promotion, from its findings to its verdicts; a second call on a finished promotion does nothing."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from data.errors import InputError
+from data.store import Store
+from data.study import Study
+from scaling.lab import baseline_recipe, open_lab
+from scaling.marks import is_done, mark
+from search.session import DONE as SEARCH_DONE
+from transfer.settings import TransferSettings
+
+DONE = "promotion_done"
+
+
+def promotion_mark(study: Study) -> str:
+    """What a finished promotion of the study's findings leaves.
+
+    Raises:
+        InputError: for settings that are not valid, and when there has been no search.
+    """
+    settings = TransferSettings.read(study.settings.get("transfer", {}))
+    store = Store(study.path)
+    if not store.rows("select 1 from facts where name = $name", {"name": SEARCH_DONE}):
+        raise InputError(f"The study {study.path} has no finished search; run `scaleproof search {study.path}` first.")
+    findings = store.rows("select finding_id, effect from findings order by effect desc, finding_id")
+    return mark(study, baseline_recipe(), {"transfer": settings.model_dump(mode="json"), "findings": findings})
+
+
+def run_promotion(study: Study, console: Console, workers: int | None = None) -> bool:
+    """Promote the study's findings. Returns False, having done nothing, when that had been finished before.
+
+    Raises:
+        InputError: for settings that are not valid, and when there has been no search.
+        ScaleproofError: when the work cannot be done.
+    """
+    wanted = promotion_mark(study)
+    if is_done(study, DONE, wanted):
+        return False
+    # Only work that is really to be done pays for torch.
+    from scaling.loading import load
+    from scaling.shape import measure
+    from transfer.arms import read_findings
+    from transfer.promote import Promotion
+
+    settings, baseline = TransferSettings.read(study.settings.get("transfer", {})), baseline_recipe()
+    with open_lab(study, console, workers) as lab:
+        ladder = lab.setting.ladder
+        target = measure(load(baseline), ladder.target, ladder.base, lab.vocab_size)
+        findings = read_findings(study, lab.store, baseline, settings.max_findings)
+        Promotion(lab, baseline, settings, target.params).run(findings)
+        lab.fact(DONE, wanted)
+    return True

@@ -1,0 +1,40 @@
+"""The settings of a promotion, as read from a study's settings file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.errors import InputError
+
+
+class TransferSettings(BaseModel):
+    """How carefully findings are measured up the ladder.
+
+    `pairs`: pairs of each arm and rung, in the order in which gates may ask for more. `horizon_seeds`: baseline
+    seeds at T/2 and at 2T. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth having.
+    `max_findings`: the strongest so many are promoted; None promotes all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    pairs: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)] = (2, 4, 8)
+    horizon_seeds: int = Field(default=2, ge=2)
+    aa_pairs: int = Field(default=2, ge=2)
+    landing_pairs: int = Field(default=12, ge=5)
+    axis: Literal["tokens", "flops", "seconds"] = "seconds"
+    smallest_saving: float = Field(default=0.01, gt=0, lt=1)
+    max_findings: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Check the [transfer] table of a settings file; raises InputError that names the first key that is wrong."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"[transfer] in the settings is wrong at '{where}': {first['msg']}.") from error
