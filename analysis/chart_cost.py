@@ -96,9 +96,7 @@ def _title(rows: Rows) -> str:
         return "What the study cost"
     most = max(spent, key=lambda purpose: spent[purpose])
     stage, _, step = PURPOSES.get(most, most).partition(": ")
-    text = (
-        f"{percent(spent[most] / total)} of {large(total, 'FLOP')} went to {f'the {stage}: {step}' if step else stage}"
-    )
+    text = f"{percent(spent[most] / total)} of {large(total, 'FLOP')} went to {f'{step} ({stage})' if step else stage}"
     return f"{text}; the gates spared {large(spared, 'FLOP')} more" if spared else text
 
 

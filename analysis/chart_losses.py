@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from analysis.style import BASELINE_COLOUR, INK, WIDTH, Drawing, Picture, Rows, Scene, heading, values
-from analysis.wording import params_text, shortened, tokens_text
+from analysis.style import BASELINE_COLOUR, INK, WIDTH, Drawing, Picture, Rows, Scene, heading, short_labels, values
+from analysis.wording import params_text, tokens_text
 
 PANELS_IN_A_LINE = 3
 MOST_IN_TWO_COLUMNS = 8
@@ -28,7 +28,7 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
         return None
     arms = sorted({row["arm"] for row in rows}, key=lambda arm: (arm != "baseline", arm != "stack", arm))
     length = 46 if len(arms) <= MOST_IN_TWO_COLUMNS else 32
-    names = {arm: shortened(scene.title(arm), length) for arm in arms}
+    names = short_labels({arm: scene.title(arm) for arm in arms}, length)
     colour = alt.Color(
         "label:N",
         title=None,

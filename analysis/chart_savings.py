@@ -6,10 +6,11 @@ from typing import Any
 import altair as alt
 
 from analysis.chart_losses import labels
-from analysis.style import BAND, INK, QUIET, WIDTH, Drawing, Picture, Row, Rows, Scene, heading, values
-from analysis.wording import params_text, percent, saving_text, shortened
+from analysis.style import BAND, INK, QUIET, WIDTH, Drawing, Picture, Row, Rows, Scene, heading, short_labels, values
+from analysis.wording import params_text, percent, saving_text
 
 AXES = ("tokens", "seconds")
+PANEL = (WIDTH - 70) // 2
 LOWEST, HIGHEST = -0.6, 0.8
 SETTLED_METHOD = "decay"
 
@@ -30,98 +31,99 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     if not drawable:
         return None
     arms = sorted({row["arm"] for row in drawable}, key=lambda arm: (arm != "stack", -_top_saving(drawable, arm), arm))
-    params = sorted({row["params"] for row in drawable})
-    domain = _domain(drawable, scene)
+    names = short_labels({arm: scene.title(arm) for arm in arms}, 60)
     lines = [
-        alt.hconcat(
-            *[
-                _panel(drawable, arm, axis, scene, params, domain, last=arm == arms[-1], first=axis == AXES[0])
-                for axis in AXES
-            ],
-            spacing=22,
-        )
-        for arm in arms
+        _panels(drawable, group, names, scene)
+        for group in (["stack"], [arm for arm in arms if arm != "stack"])
+        if any(row["arm"] in group for row in drawable)
     ]
-    return alt.vconcat(*lines, spacing=10).properties(title=heading(_title(drawable), _note(rows, drawable, scene)))
+    return alt.vconcat(*lines, spacing=18).properties(title=heading(_title(drawable), _note(rows, drawable, scene)))
 
 
-def _panel(
-    rows: Rows, arm: str, axis: str, scene: Scene, params: list[int], domain: list[float], *, last: bool, first: bool
-) -> alt.LayerChart:
-    colour = scene.colour(arm)
-    mine = [row for row in rows if row["arm"] == arm and row["axis"] == axis]
-    measured, forecast = [[row for row in mine if row["kind"] == kind] for kind in ("measured", "forecast")]
-    beyond = [*measured[-1:], *forecast] if forecast else []
+def _panels(rows: Rows, arms: list[str], names: dict[str, str], scene: Scene) -> alt.FacetChart:
+    """Return one line of panels per arm and one column per axis; all share both scales, so that heights compare."""
+    params, domain = sorted({row["params"] for row in rows}), _domain(rows, scene)
+    drawn = [{**row, "label": names[row["arm"]]} for row in _parts(rows, names) if row["arm"] in arms]
     x = alt.X(
         "params:Q",
-        title="parameters (log)" if last else None,
-        scale=alt.Scale(type="log", domain=[params[0] * 0.75, params[-1] * 1.33], nice=False),
+        title="parameters (log)",
+        scale=alt.Scale(type="log", domain=[params[0] * 0.7, params[-1] * 1.4], nice=False),
         axis=alt.Axis(
             values=params,
             labelExpr=labels({value: params_text(value) for value in params}),
             labelOverlap=True,
             grid=False,
-            labels=last,
-            ticks=last,
         ),
     )
     y = alt.Y(
-        "saving:Q",
-        title=f"{axis} saved",
-        scale=alt.Scale(domain=domain, nice=False),
-        axis=alt.Axis(format="%", tickCount=4 if arm != "stack" else 6),
+        "saving:Q", title=None, scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(format="%", tickCount=5)
     )
-    layers: list[alt.Chart] = [*_ground(scene, domain)]
-    if beyond:
-        layers.append(
-            alt.Chart(values(beyond))
-            .mark_area(color=colour, opacity=0.13, clip=True)
-            .encode(x=x, y=alt.Y("saving_low:Q"), y2="saving_high:Q")
-        )
-        layers.append(
-            alt.Chart(values(beyond))
-            .mark_line(color=colour, strokeDash=[4, 4], strokeWidth=1.5, clip=True)
-            .encode(x=x, y=y)
-        )
-    layers.append(alt.Chart(values(measured)).mark_line(color=colour, strokeWidth=1.5, clip=True).encode(x=x, y=y))
-    for part, dash in ((measured, [1, 0]), (forecast, [3, 3])):
-        layers.append(
-            alt.Chart(values(part))
-            .mark_rule(color=colour, strokeWidth=2, strokeDash=dash, clip=True)
-            .encode(x=x, y="saving_low:Q", y2="saving_high:Q")
-        )
-    layers.append(
-        alt.Chart(values(measured))
-        .mark_point(color=colour, filled=True, size=70, opacity=1, clip=True)
-        .encode(x=x, y=y)
+    colour = alt.Color(
+        "label:N",
+        legend=None,
+        scale=alt.Scale(domain=list(names.values()), range=[scene.colour(arm) for arm in names]),
     )
-    layers.append(
-        alt.Chart(values(forecast))
-        .mark_point(color=colour, fill="white", size=70, opacity=1, strokeWidth=2, clip=True)
-        .encode(
-            x=x,
-            y=y,
-            shape=alt.Shape(
-                "extrapolated:N", legend=None, scale=alt.Scale(domain=[False, True], range=["circle", "diamond"])
-            ),
+    base = alt.Chart().encode(x=x, y=y, color=colour)
+    measured, forecast, path = (
+        base.transform_filter(f"datum.part === '{part}'") for part in ("measured", "forecast", "path")
+    )
+    shape = alt.Shape("extrapolated:N", legend=None, scale=alt.Scale(domain=[False, True], range=["circle", "diamond"]))
+    layers = [
+        *_ground(scene, domain),
+        path.mark_area(opacity=0.13, clip=True).encode(y=alt.Y("saving_low:Q"), y2="saving_high:Q"),
+        path.mark_line(strokeDash=[4, 4], strokeWidth=1.5, clip=True),
+        measured.mark_line(strokeWidth=1.5, clip=True),
+        measured.mark_rule(strokeWidth=2, clip=True).encode(y="saving_low:Q", y2="saving_high:Q"),
+        forecast.mark_rule(strokeWidth=2, strokeDash=[3, 3], clip=True).encode(y="saving_low:Q", y2="saving_high:Q"),
+        measured.mark_point(filled=True, size=70, opacity=1, clip=True),
+        forecast.mark_point(fill="white", size=70, opacity=1, strokeWidth=2, clip=True).encode(shape=shape),
+        _text("text", dy=-5, color=QUIET),
+        _text("name", dy=-21, color=INK, fontWeight=600),
+    ]
+    return (
+        alt.layer(*layers, data=values(drawn))
+        .properties(width=PANEL, height=150 if arms == ["stack"] else 84)
+        .facet(
+            row=alt.Row("label:N", title=None, sort=[names[arm] for arm in arms], header=alt.Header(labels=False)),
+            column=alt.Column("axis:N", title=None, sort=list(AXES), header=alt.Header(labels=False)),
+            spacing={"row": 12, "column": 24},
         )
     )
-    title = alt.TitleParams(
-        shortened(scene.title(arm), 44) if first else _at_top(measured),
-        fontSize=12,
-        anchor="start",
-        offset=5,
-        color=INK if first else QUIET,
-        fontWeight=600 if first else "normal",
-    )  # type: ignore[arg-type]
-    return alt.layer(*layers).properties(width=(WIDTH - 130) // 2, height=150 if arm == "stack" else 84, title=title)
+
+
+def _text(column: str, **looks: Any) -> alt.Chart:
+    """Return the layer that writes a column above its panel, once per panel."""
+    words = alt.Chart().transform_filter(f"datum.{column} != null")
+    return words.mark_text(align="left", baseline="bottom", fontSize=12, **looks).encode(
+        text=f"{column}:N", x=alt.value(0), y=alt.value(0)
+    )
+
+
+def _parts(rows: Rows, names: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the rows with what each is drawn as: a measured point, a forecast, or a step of the path between both."""
+    parts: list[dict[str, Any]] = []
+    for arm, axis in sorted({(row["arm"], row["axis"]) for row in rows}):
+        mine = [{**row, "text": None, "name": None} for row in rows if (row["arm"], row["axis"]) == (arm, axis)]
+        measured = sorted((row for row in mine if row["kind"] == "measured"), key=lambda row: row["rung"])
+        forecast = sorted((row for row in mine if row["kind"] == "forecast"), key=lambda row: row["params"])
+        path = [*measured[-1:], *forecast] if forecast else []
+        drawn = [
+            {**row, "part": part}
+            for part, group in (("measured", measured), ("forecast", forecast), ("path", path))
+            for row in group
+        ]
+        drawn[0]["name"] = names[arm] if axis == AXES[0] else None
+        drawn[0]["text"] = _at_top(measured[-1]) if measured else f"{axis}: not measured"
+        parts += drawn
+    return parts
 
 
 def _ground(scene: Scene, domain: list[float]) -> list[alt.Chart]:
-    ground = [alt.Chart(values([{"zero": 0}])).mark_rule(color=INK, strokeWidth=1).encode(y="zero:Q")]
+    once = alt.Chart().transform_filter("datum.text != null")
+    ground = [once.mark_rule(color=INK, strokeWidth=1).encode(y=alt.datum(0))]
     if scene.smallest_saving:
-        band = {"low": max(-scene.smallest_saving, domain[0]), "high": min(scene.smallest_saving, domain[1])}
-        ground.insert(0, alt.Chart(values([band])).mark_rect(color=BAND, opacity=1).encode(y="low:Q", y2="high:Q"))
+        low, high = max(-scene.smallest_saving, domain[0]), min(scene.smallest_saving, domain[1])
+        ground.insert(0, once.mark_rect(color=BAND, opacity=1).encode(y=alt.datum(low), y2=alt.datum(high)))
     return ground
 
 
@@ -145,11 +147,8 @@ def _top_saving(rows: Rows, arm: str) -> float:
     return float(top["saving"]) if top else -9.0
 
 
-def _at_top(measured: list[Row]) -> str:
-    if not measured:
-        return ""
-    last = measured[-1]
-    return f"at {params_text(last['params'])}: {saving_text(last['saving'], last['saving_low'], last['saving_high'])}"
+def _at_top(row: Row) -> str:
+    return f"{row['axis']} at {params_text(row['params'])}: {saving_text(row['saving'], row['saving_low'], row['saving_high'])}"
 
 
 def _title(rows: Rows) -> str:

@@ -4,8 +4,8 @@ from collections import Counter
 
 import altair as alt
 
-from analysis.style import INK, STATUS_COLOURS, WIDTH, Drawing, Picture, Rows, Scene, heading, values
-from analysis.wording import count_of, listed, number, shortened
+from analysis.style import INK, STATUS_COLOURS, WIDTH, Drawing, Picture, Rows, Scene, heading, short_labels, values
+from analysis.wording import count_of, listed, number
 
 MOST_ROWS = 60
 LABELS = 290
@@ -24,7 +24,8 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     floor = _floor(measured)
     inside = [row for row in measured if row["effect"] >= floor]
     shown = _shown(inside)
-    labels = _labels(shown)
+    names = short_labels({row["trial_id"]: str(row["title"] or row["trial_id"]) for row in shown}, 40)
+    labels = list(names.values())
     drawn = [{**row, "label": label} for row, label in zip(shown, labels, strict=True)]
     low = max(floor, min(row["effect"] if row["effect_low"] is None else row["effect_low"] for row in shown))
     high = max(row["effect"] if row["effect_high"] is None else row["effect_high"] for row in shown)
@@ -86,15 +87,6 @@ def _shown(measured: Rows) -> Rows:
         row["trial_id"] for row in [row for row in measured if row not in first][:room]
     }
     return [row for row in measured if row["trial_id"] in chosen]
-
-
-def _labels(rows: Rows) -> list[str]:
-    short = [shortened(str(row["title"] or row["trial_id"]), 40) for row in rows]
-    repeated = {label for label, times in Counter(short).items() if times > 1}
-    return [
-        f"{shortened(label, 30)} ({shortened(row['trial_id'], 8)})" if label in repeated else label
-        for row, label in zip(rows, short, strict=True)
-    ]
 
 
 def _title(rows: Rows) -> str:

@@ -1,12 +1,16 @@
 """How every picture looks: one palette safe for the colour-blind, one theme, one way to SVG."""
 
+import json
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+
+from analysis.wording import shortened
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -20,6 +24,43 @@ FINDING_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8822
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 STATUS_COLOURS = {"kept": "#009E73", "unresolved": "#E69F00", "dropped": "#8d95a3"}
 FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "background": "white",
+    "padding": 6,
+    "view": {"stroke": None},
+    "title": {
+        "color": INK,
+        "fontWeight": 600,
+        "subtitleColor": QUIET,
+        "subtitleFontSize": 12,
+        "subtitlePadding": 6,
+        "offset": 14,
+    },
+    "axis": {
+        "labelColor": QUIET,
+        "titleColor": QUIET,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "gridColor": FAINT,
+        "domainColor": "#b9bec8",
+        "tickColor": "#b9bec8",
+        "labelPadding": 5,
+        "titlePadding": 8,
+        "labelFlush": False,
+    },
+    "legend": {
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "titleColor": QUIET,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelLimit": 300,
+        "symbolSize": 80,
+        "columnPadding": 18,
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +114,21 @@ def shortened_title(finding: Row) -> str:
     return " ".join(str(finding.get("title") or finding["finding_id"]).split())
 
 
+def short_labels(titles: Mapping[str, str], length: int) -> dict[str, str]:
+    """Return a label per key, cut to `length`; those that would read the same get their key behind."""
+    cut = {key: shortened(title, length) for key, title in titles.items()}
+    times = Counter(cut.values())
+    return {
+        key: label
+        if times[label] == 1
+        else f"{shortened(label, length - 10)} ({shortened(key.partition(':')[2] or key, 8)})"
+        for key, label in cut.items()
+    }
+
+
 def values(rows: Rows) -> alt.InlineData:
-    """Return rows as chart data."""
-    return alt.InlineData(values=[dict(row) for row in rows])
+    """Return rows as chart data, as one JSON text: Altair copies what it is given dozens of times, but not a text."""
+    return alt.InlineData(values=json.dumps([dict(row) for row in rows]), format=alt.JsonDataFormat(type="json"))
 
 
 def heading(text: str, note: str = "", *, size: int = 15) -> alt.TitleParams:
@@ -89,38 +142,9 @@ def heading(text: str, note: str = "", *, size: int = 15) -> alt.TitleParams:
     )
 
 
-def themed(chart: Drawing) -> Drawing:
-    """Return the chart with the house's fonts, greys and spacing."""
-    return (  # type: ignore[no-any-return]
-        chart.configure(font=FONT, background="white", padding=6)
-        .configure_view(stroke=None)
-        .configure_title(
-            color=INK, fontWeight=600, subtitleColor=QUIET, subtitleFontSize=12, subtitlePadding=6, offset=14
-        )
-        .configure_axis(
-            labelColor=QUIET,
-            titleColor=QUIET,
-            labelFontSize=11,
-            titleFontSize=11,
-            titleFontWeight="normal",
-            gridColor=FAINT,
-            domainColor="#b9bec8",
-            tickColor="#b9bec8",
-            labelPadding=5,
-            titlePadding=8,
-            labelFlush=False,
-        )
-        .configure_legend(
-            labelColor=INK,
-            labelFontSize=12,
-            titleColor=QUIET,
-            titleFontSize=11,
-            titleFontWeight="normal",
-            labelLimit=300,
-            symbolSize=80,
-            columnPadding=18,
-        )
-    )
+def specification(chart: Drawing) -> dict[str, Any]:
+    """Return the Vega-Lite specification of the chart, in the house's fonts, greys and spacing."""
+    return {**chart.to_dict(validate=False), "config": CONFIG}
 
 
 def to_svg(chart: Drawing, name: str) -> str:
@@ -130,7 +154,7 @@ def to_svg(chart: Drawing, name: str) -> str:
     """
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(themed(chart).to_dict(), vl_version=vega_lite_version())
+    svg: str = vl_convert.vegalite_to_svg(specification(chart), vl_version=vega_lite_version())
     renamed: dict[str, str] = {}
     for old in re.findall(r'\bid="([^"]+)"', svg):
         renamed.setdefault(old, f"{name}-{len(renamed)}")
