@@ -162,6 +162,10 @@ ENTRIES = (
         hypothesis="The causal mask alone tells a deep enough stack where it is; a shallow one is lost.",
         source="Transformers without positional encodings still learn (Haviv et al., 2022, arXiv 2203.16634)",
         expected_scaling="harmful",
-        edit=_without_learned_positions(),
+        edit=edit(
+            # The comment marks the place, so that this conflicts with whatever else brings positions.
+            instead(f"{_POSITIONS}\n", ""),
+            instead(_ADD_POSITIONS, "        # no positions: the causal mask alone tells them"),
+        ),
     ),
 )
