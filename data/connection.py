@@ -52,20 +52,27 @@ def _connect(path: Path, read_only: bool, patience_seconds: float) -> duckdb.Duc
         except duckdb.Error as error:
             if any(text in str(error) for text in _BUSY):
                 continue
-            if is_broken(error):
-                raise BrokenStoreError from error
-            raise ScaleproofError(f"Cannot open {path}: {first_line(error)}") from None
+            raise translated(error) from error
     raise ScaleproofError(
         f"Another process has held {path} for more than {patience_seconds:g} s; end it or wait for it, then run again."
     )
 
 
-def is_broken(error: duckdb.Error) -> bool:
+def _is_broken(error: duckdb.Error) -> bool:
     """Whether an error says that the database file itself is damaged."""
     message = re.sub('"[^"]*"', "", str(error))  # a path may hold any word
     return isinstance(error, _BROKEN_TYPES) or (
         isinstance(error, duckdb.IOException) and any(text in message for text in _BROKEN_TEXT)
     )
+
+
+def translated(error: duckdb.Error) -> Exception:
+    """BrokenStoreError for a damaged database, ScaleproofError for everything else that is no fault of the SQL."""
+    if "No space left" in str(error) or "disk full" in str(error).lower():
+        return ScaleproofError("The disk is full: free some space and run again; nothing in the spool is lost.")
+    if _is_broken(error):
+        return BrokenStoreError(first_line(error))
+    return ScaleproofError(f"The store failed: {first_line(error)}")
 
 
 def first_line(error: duckdb.Error) -> str:

@@ -1,7 +1,6 @@
 """The store: whoever reads first takes in what the spool has new, then asks in SQL. Nobody holds it for longer."""
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from data.connection import BrokenStoreError, first_line, is_broken, opened
+from data.connection import BrokenStoreError, opened, translated
 from data.errors import InputError, ScaleproofError
 from data.locks import exclusive, refused, sync_folder
+from data.reading import Parameters, answer, require_reading
 from data.records import read_new, typed, unread
-from data.schema import SCHEMA_VERSION, VIEWS, digest, statements, table
+from data.schema import SCHEMA_VERSION, digest, statements, table
 from data.spool import Position
 
-Parameters = Sequence[object] | dict[str, object]
 _Stamp = tuple[int, int, int] | None
 
 # Lines taken in by one transaction; bounds the memory of an ingest.
@@ -65,8 +64,8 @@ class Store:
 
         Raises InputError for SQL that is wrong, names an unknown view, or would do anything but read the store.
         """
+        require_reading(sql)
         self.ingest()
-        _require_reading(sql)
         try:
             return self._read(sql, params)
         except BrokenStoreError:
@@ -124,7 +123,7 @@ class Store:
             except duckdb.CatalogException:
                 raise BrokenStoreError from None
             except duckdb.Error as error:
-                raise _translated(error) from error
+                raise translated(error) from error
 
     def _rebuild(self, target: Path) -> int:
         aside = target.with_name(f".{target.name}.aside")
@@ -146,11 +145,12 @@ class Store:
         _remove(path)
         with opened(path, read_only=False, patience_seconds=self._patience_seconds) as connection:
             try:
-                for statement in statements():
-                    connection.execute(statement)
+                connection.begin()
+                connection.execute("; ".join(statements()))
                 connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, digest()])
+                connection.commit()
             except duckdb.Error as error:
-                raise _translated(error) from error
+                raise translated(error) from error
         return self._take_in(path, {})
 
     def _take_in(self, path: Path, positions: dict[str, Position]) -> int:
@@ -167,52 +167,14 @@ class Store:
                     _move(connection, moved)
                     connection.commit()
                 except duckdb.Error as error:
-                    raise _translated(error) from error
+                    raise translated(error) from error
             positions = positions | moved
             lines += sum(len(piece.lines) for piece in pieces)
         return lines
 
     def _read(self, sql: str, params: Parameters) -> pa.Table:
         with opened(self.path, read_only=True, patience_seconds=self._patience_seconds) as connection:
-            try:
-                relation = connection.sql(sql, params=params or None)
-                return _whole_numbers(relation.to_arrow_table())
-            except duckdb.Error as error:
-                raise _refusal(error) from error
-
-
-def _require_reading(sql: str) -> None:
-    try:
-        parsed = duckdb.extract_statements(sql)
-    except duckdb.Error as error:
-        raise InputError(f"SQL error: {first_line(error)}") from None
-    if len(parsed) != 1:
-        raise InputError(f"Give one SQL statement, not {len(parsed)}.")
-    # A PIVOT parses as several statements; the read-only connection refuses those of them that write.
-    reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
-    if parsed[0].type not in reading:
-        raise InputError(f"SQL here is read-only: a {parsed[0].type.name} statement is refused; write a SELECT.")
-
-
-def _refusal(error: duckdb.Error) -> Exception:
-    message = first_line(error)
-    if isinstance(error, duckdb.PermissionException) or "read-only" in message:
-        return InputError("SQL here is read-only and reaches the study's views alone, no files, extensions or network.")
-    if isinstance(error, duckdb.CatalogException) and message.startswith("Catalog Error: Table with name"):
-        name = message.split()[5]
-        return InputError(f"There is no view {name}; the views are {', '.join(sorted(VIEWS))}.")
-    translated = _translated(error)
-    if isinstance(error, duckdb.OperationalError) or isinstance(translated, BrokenStoreError):
-        return translated
-    return InputError(f"SQL error: {message}")
-
-
-def _translated(error: duckdb.Error) -> Exception:
-    if "No space left" in str(error) or "disk full" in str(error).lower():
-        return ScaleproofError("The disk is full: free some space and run again; nothing in the spool is lost.")
-    if is_broken(error):
-        return BrokenStoreError(first_line(error))
-    return ScaleproofError(f"The store failed: {first_line(error)}")
+            return answer(connection, sql, params)
 
 
 def _first(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
@@ -241,17 +203,6 @@ def _move(connection: duckdb.DuckDBPyConnection, moved: dict[str, Position]) -> 
     connection.execute("DELETE FROM spool_positions WHERE spool_file IN (SELECT spool_file FROM moved)")
     connection.unregister("moved")
     _insert(connection, "spool_positions", rows)
-
-
-def _whole_numbers(answer: pa.Table) -> pa.Table:
-    """Sums of integers come as 38-digit decimals, which JSON cannot hold; 64 bits hold every real one."""
-    for index, field in enumerate(answer.schema):
-        if pa.types.is_decimal(field.type) and field.type.scale == 0:
-            try:
-                answer = answer.set_column(index, field.name, answer.column(index).cast(pa.int64()))
-            except pa.ArrowInvalid:
-                continue
-    return answer
 
 
 def _stamp(path: Path) -> _Stamp:
