@@ -234,34 +234,41 @@ def test_a_store_held_elsewhere_is_waited_for_then_said_so(store: Store) -> None
     assert store.rows("SELECT 1 AS one") == [{"one": 1}]
 
 
-INGEST_SLOWLY = """
+INGEST_UNTIL_KILLED = """
 import sys
 import data.store
-from data.records import typed
 
-def told(pieces):
-    print("batch", flush=True)
-    return typed(pieces)
+move = data.store._move
+batches = iter(range(3))
+
+def stop(connection, moved):
+    batch = next(batches)
+    if batch == 2 and sys.argv[2] == "before":
+        print("rows are in", flush=True), sys.stdin.read()
+    move(connection, moved)
+    if batch == 2:
+        print("positions are in", flush=True), sys.stdin.read()
 
 data.store._BATCH_BYTES = 1500
-data.store.typed = told
+data.store._move = stop
 data.store.Store(sys.argv[1]).ingest()
 """
 
 
-def test_killed_ingests_lose_and_double_nothing(store: Store) -> None:
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_ingest_killed_in_its_transaction_loses_and_doubles_nothing(store: Store, moment: str) -> None:
     store.ingest()
-    written = b"".join(b'{"kind":"point","run_id":"a","step":%d,"value":1}\n' % step for step in range(3000))
-    append(store.spool / "runs" / "a.1.jsonl", written)
-    for batches in (1, 3, 6):
-        child = subprocess.Popen([sys.executable, "-c", INGEST_SLOWLY, store.study], stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        for _ in range(batches):
-            assert child.stdout.readline() == "batch\n"
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
-    assert store.rows("SELECT count(*) AS points, max(step) AS step FROM curves") == [{"points": 3000, "step": 2999}]
-    assert taken_in(store.path) == [("runs/a.1.jsonl", line) for line in range(1, 3001)]
+    for name in FILES:
+        append(store.spool / name, b"".join(b'{"kind":"point","run_id":"a","step":%d}\n' % step for step in range(100)))
+    command = [sys.executable, "-c", INGEST_UNTIL_KILLED, str(store.study), moment]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert 0 < len(taken_in(store.path)) < 300
+    store.ingest()
+    assert taken_in(store.path) == [(name, line) for name in sorted(FILES) for line in range(1, 101)]
 
 
 WRITE = """
