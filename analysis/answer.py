@@ -1,4 +1,4 @@
-"""The answer of a study in one sentence: how many findings still help at the top, what they save, and whether it landed."""
+"""The answer of a study in one sentence: how many findings still help, what they save, whether it landed."""
 
 from collections import Counter
 from typing import Any
@@ -34,14 +34,15 @@ def answer(evidence: Evidence) -> str:
     top = evidence.top_rung
     if any(row["frozen"] and row["rung"] == top for row in evidence.aa):
         return (
-            f"None of {count_of(kept, 'finding')} kept at rung 0 can be judged at {_where(evidence)}, since the rung is frozen: "
+            f"None of {count_of(kept, 'finding')} kept at rung 0 can be judged at "
+            f"{_where(evidence)}, since the rung is frozen: "
             "baseline against baseline differs there, where nothing should."
         )
     return f"{_findings(judged, kept, evidence, axis)}; {_stack(evidence, axis)}{_landing(evidence)}."
 
 
 def main_axis(evidence: Evidence) -> str:
-    """Return the axis that the answer is about: the study's own, or where it has no verdict seconds, tokens or FLOPs."""
+    """Return the axis of the answer: the study's own, or where it has no verdict seconds, tokens or FLOPs."""
     own = "seconds" if evidence.transfer is None else evidence.transfer.axis
     present = {row["axis"] for row in evidence.verdicts}
     return next((axis for axis in (own, *SAVED) if axis in present), own)
@@ -56,7 +57,10 @@ def _nothing_kept(evidence: Evidence) -> str:
         else "The one trial was not kept at rung 0"
     )
     if unresolved:
-        return f"{none}, so nothing can be promoted, though {count_of(unresolved, 'trial')} stayed unresolved at the noise of this rung."
+        return (
+            f"{none}, so nothing can be promoted, though {count_of(unresolved, 'trial')} "
+            "stayed unresolved at the noise of this rung."
+        )
     return f"{none}, so nothing can be promoted."
 
 
@@ -64,8 +68,14 @@ def _not_promoted(evidence: Evidence) -> str:
     kept, tried = len(evidence.findings), evidence.trials_where()
     found = f"{kept} of {count_of(tried, 'trial')} {'was' if kept == 1 else 'were'} kept at rung 0"
     if evidence.savings:
-        return f"{found}, and savings are measured up to {_where(evidence)}, but there is no verdict yet, so what transfers is unknown."
-    return f"{found}, but none has been run at a larger rung yet, so what transfers is unknown: `scaleproof promote` measures it."
+        return (
+            f"{found}, and savings are measured up to {_where(evidence)}, but there "
+            "is no verdict yet, so what transfers is unknown."
+        )
+    return (
+        f"{found}, but none has been run at a larger rung yet, so what transfers "
+        "is unknown: `scaleproof promote` measures it."
+    )
 
 
 def _findings(judged: list[dict[str, Any]], kept: int, evidence: Evidence, axis: str) -> str:
@@ -106,7 +116,10 @@ def _what_settles(judged: list[dict[str, Any]]) -> str:
     if not pairs:
         return "no practical number of pairs would settle one at this noise"
     if pairs[0] == pairs[-1]:
-        return f"about {pairs[0]} pairs would settle {'it' if len(judged) == 1 else 'them' if len(pairs) == len(judged) else 'one'}"
+        return (
+            f"about {pairs[0]} pairs would settle "
+            f"{'it' if len(judged) == 1 else 'them' if len(pairs) == len(judged) else 'one'}"
+        )
     return f"about {pairs[0]} pairs would settle the first, {pairs[-1]} the last that pairs can settle"
 
 

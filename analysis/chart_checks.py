@@ -9,8 +9,8 @@ LABELS = 170
 COLOURS = {"passes": "#0072B2", "frozen": "#D55E00"}
 
 SQL = """\
-SELECT rung, params, pairs, 1 - exp(-ln_speedup) AS saving, 1 - exp(-low_99) AS saving_low_99, 1 - exp(-high_99) AS saving_high_99,
-       frozen
+SELECT rung, params, pairs, 1 - exp(-ln_speedup) AS saving, 1 - exp(-low_99) AS saving_low_99,
+       1 - exp(-high_99) AS saving_high_99, frozen
 FROM aa ORDER BY rung"""
 
 
@@ -61,7 +61,8 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
         height=alt.Step(26),
         title=heading(
             _title(rows),
-            "Two baselines on fresh seeds. An interval that leaves out 0 freezes the rung: its numbers cannot be trusted.",
+            "Two baselines on fresh seeds. An interval that leaves out 0 "
+            "freezes the rung: its numbers cannot be trusted.",
         ),
     )
 
@@ -69,7 +70,10 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
 def _title(rows: Rows) -> str:
     frozen = [str(row["rung"]) for row in rows if row["frozen"]]
     if frozen:
-        return f"Rung {listed(frozen)} {'is' if len(frozen) == 1 else 'are'} frozen: baseline against baseline differs there"
+        return (
+            f"Rung {listed(frozen)} {'is' if len(frozen) == 1 else 'are'} "
+            "frozen: baseline against baseline differs there"
+        )
     if len(rows) == 1:
         return "Baseline against baseline shows nothing on the one rung checked, as it should"
     return f"Baseline against baseline shows nothing on any of {len(rows)} rungs, as it should"

@@ -55,12 +55,13 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     return alt.hconcat(*panels, spacing=16).properties(
         title=heading(
             _title(rows),
-            "Every run that ended, the diverged and failed ones too; the hollow bar is compute that the gates did not spend.",
+            "Every run that ended, the diverged and failed ones too; the hollow "
+            "bar is compute that the gates did not spend.",
         )
     )
 
 
-def _panel(drawn: Rows, column: str, title: str, *, first: bool) -> alt.LayerChart:
+def _panel(drawn: Rows, column: str, title: str, *, first: bool) -> Drawing:
     order = [row["label"] for row in drawn]
     axis = alt.Axis(
         minExtent=LABELS,

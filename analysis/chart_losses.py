@@ -59,13 +59,15 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     return alt.vconcat(*lines).properties(
         title=heading(
             _title(rows),
-            "Finished runs only: small marks are runs, large ones means. The line joins the baseline's horizons. Arms ran at the same "
-            "tokens as the baseline's middle point and are set apart sideways; the hollow mark is the landing run, shortened by what was claimed.",
+            "Finished runs only: small marks are runs, large ones means. The line "
+            "joins the baseline's horizons. Arms ran at the same "
+            "tokens as the baseline's middle point and are set apart sideways; the hollow "
+            "mark is the landing run, shortened by what was claimed.",
         )
     )
 
 
-def _panel(rows: Rows, names: dict[str, str], colour: alt.Color, shape: alt.Shape) -> alt.LayerChart:
+def _panel(rows: Rows, names: dict[str, str], colour: alt.Color, shape: alt.Shape) -> Drawing:
     shift = {arm: math.exp(SPREAD * (place - len(names) / 2)) for place, arm in enumerate(names)}
     shift["baseline"] = 1.0
     runs = [

@@ -1,7 +1,7 @@
 """The picture of transfer: each arm's saving at every rung, its interval, and the forecast beyond."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
@@ -77,8 +77,8 @@ def _panels(rows: Rows, arms: list[str], names: dict[str, str], scene: Scene) ->
         forecast.mark_rule(strokeWidth=2, strokeDash=[3, 3], clip=True).encode(y="saving_low:Q", y2="saving_high:Q"),
         measured.mark_point(filled=True, size=70, opacity=1, clip=True),
         forecast.mark_point(fill="white", size=70, opacity=1, strokeWidth=2, clip=True).encode(shape=shape),
-        _text("text", dy=-5, color=QUIET),
-        _text("name", dy=-21, color=INK, fontWeight=600),
+        _text("text", dy=-5, colour=QUIET, bold=False),
+        _text("name", dy=-21, colour=INK, bold=True),
     ]
     return (
         alt.layer(*layers, data=values(drawn))
@@ -91,12 +91,14 @@ def _panels(rows: Rows, arms: list[str], names: dict[str, str], scene: Scene) ->
     )
 
 
-def _text(column: str, **looks: Any) -> alt.Chart:
+def _text(column: str, *, dy: int, colour: str, bold: bool) -> alt.Chart:
     """Return the layer that writes a column above its panel, once per panel."""
-    words = alt.Chart().transform_filter(f"datum.{column} != null")
-    return words.mark_text(align="left", baseline="bottom", fontSize=12, **looks).encode(
-        text=f"{column}:N", x=alt.value(0), y=alt.value(0)
-    )
+    weight: Literal["bold", "normal"] = "bold" if bold else "normal"
+    words: alt.Chart = alt.Chart().transform_filter(f"datum.{column} != null")
+    written: alt.Chart = words.mark_text(
+        align="left", baseline="bottom", fontSize=12, dy=dy, color=colour, fontWeight=weight
+    ).encode(text=f"{column}:N", x=alt.value(0), y=alt.value(0))
+    return written
 
 
 def _parts(rows: Rows, names: dict[str, str]) -> list[dict[str, Any]]:
@@ -148,7 +150,10 @@ def _top_saving(rows: Rows, arm: str) -> float:
 
 
 def _at_top(row: Row) -> str:
-    return f"{row['axis']} at {params_text(row['params'])}: {saving_text(row['saving'], row['saving_low'], row['saving_high'])}"
+    return (
+        f"{row['axis']} at {params_text(row['params'])}: "
+        f"{saving_text(row['saving'], row['saving_low'], row['saving_high'])}"
+    )
 
 
 def _title(rows: Rows) -> str:
@@ -161,12 +166,12 @@ def _title(rows: Rows) -> str:
     if not steps:
         return "Saving of each arm, rung by rung"
     first, last = stack[0], stack[-1]
-    ends = f"from {percent(first['saving'])} at {params_text(first['params'])} to {percent(last['saving'])} at {params_text(last['params'])}"
+    ends = " to ".join(f"{percent(row['saving'])} at {params_text(row['params'])}" for row in (first, last))
     if all(after < before for before, after in steps):
-        return f"The stack's saving of time falls with scale, {ends}"
+        return f"The stack's saving of time falls with scale, from {ends}"
     if all(after > before for before, after in steps):
-        return f"The stack's saving of time rises with scale, {ends}"
-    return f"The stack's saving of time goes {ends}"
+        return f"The stack's saving of time rises with scale, from {ends}"
+    return f"The stack's saving of time goes from {ends}"
 
 
 def _note(rows: Rows, drawable: Rows, scene: Scene) -> str:

@@ -69,12 +69,8 @@ def _label_axis() -> alt.Axis:
 
 def _floor(measured: Rows) -> float:
     """Where the picture ends on the left: one ruinous trial must not press all others into a line."""
-    best = (
-        max(abs(row["effect"]) for row in measured if row["effect"] >= 0 or row["status"] != "dropped")
-        if any(row["effect"] >= 0 or row["status"] != "dropped" for row in measured)
-        else 0.0
-    )
-    middle = sorted(abs(row["effect"]) for row in measured)[len(measured) // 2]
+    best = max(float(row["effect"]) for row in measured)
+    middle = sorted(abs(float(row["effect"])) for row in measured)[len(measured) // 2]
     return -3.0 * max(best, middle)
 
 
@@ -97,7 +93,10 @@ def _title(rows: Rows) -> str:
     if not placebos:
         return text
     false = sum(row["status"] == "kept" for row in placebos)
-    return f"{text}; of {count_of(len(placebos), 'placebo')}, which change nothing, {false or 'none'} {'were' if false > 1 else 'was'}"
+    return (
+        f"{text}; of {count_of(len(placebos), 'placebo')}, which change nothing, "
+        f"{false or 'none'} {'were' if false > 1 else 'was'}"
+    )
 
 
 def _note(rows: Rows, measured: Rows, inside: Rows, shown: Rows, floor: float) -> str:

@@ -14,20 +14,25 @@ Rows = list[dict[str, Any]]
 
 QUERIES: dict[str, str] = {
     "trials": """\
-SELECT status, coalesce(placebo, false) AS placebo, count(*) AS trials, coalesce(round(fsum(cost_usd), 6), 0) AS cost_usd
+SELECT status, coalesce(placebo, false) AS placebo, count(*) AS trials,
+       coalesce(round(fsum(cost_usd), 6), 0) AS cost_usd
 FROM trials GROUP BY ALL ORDER BY ALL""",
     "findings": "SELECT finding_id, title, category, effect FROM findings ORDER BY finding_id",
     "verdicts": """\
-SELECT arm, finding_id, axis, verdict, coalesce(fragile, false) AS fragile, reason, retention, p_holm, rung, pairs_to_settle
+SELECT arm, finding_id, axis, verdict, coalesce(fragile, false) AS fragile, reason, retention, p_holm, rung,
+       pairs_to_settle
 FROM verdicts ORDER BY arm, axis""",
     "savings": """\
 SELECT arm, finding_id, rung, params, axis, saving, saving_low, saving_high, ln_speedup, pairs
 FROM savings ORDER BY arm, axis, rung""",
     "landings": """\
-SELECT arm, rung, params, tokens_baseline, tokens_stack, pairs, loss_difference, loss_difference_high_95, margin, stands, reason
+SELECT arm, rung, params, tokens_baseline, tokens_stack, pairs, loss_difference, loss_difference_high_95,
+       margin, stands, reason
 FROM landings ORDER BY arm""",
     "aa": "SELECT rung, params, pairs, ln_speedup, low_99, high_99, frozen FROM aa ORDER BY rung",
-    "slopes": "SELECT rung, params, tokens, kappa, kappa_se, curvature, curvature_se, sigma, sigma_dof FROM slopes ORDER BY rung",
+    "slopes": """\
+SELECT rung, params, tokens, kappa, kappa_se, curvature, curvature_se, sigma, sigma_dof
+FROM slopes ORDER BY rung""",
     "gates": """\
 SELECT arm, finding_id, rung, decision, reason, lower_80, coalesce(flops_saved, 0) AS flops_saved
 FROM gates ORDER BY arm, rung""",
@@ -37,9 +42,11 @@ SELECT arm, params, tokens, axis, method, saving, saving_low, saving_high, leave
 FROM forecasts WHERE arm = 'stack' OR arm LIKE 'alone:%' ORDER BY arm, params, axis, method""",
     "interactions": "SELECT arm, rung, ln_speedup, low, high FROM interactions ORDER BY arm, rung",
     "devices": """\
-SELECT device, count(*) AS runs FROM runs WHERE status = 'finished' AND device IS NOT NULL GROUP BY device ORDER BY device""",
+SELECT device, count(*) AS runs FROM runs WHERE status = 'finished' AND device IS NOT NULL
+GROUP BY device ORDER BY device""",
     "bill": """\
-SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged, count(*) FILTER (status = 'failed') AS failed,
+SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged,
+       count(*) FILTER (status = 'failed') AS failed,
        coalesce(round(fsum(flops)), 0) AS flops, coalesce(round(fsum(seconds), 3), 0) AS seconds
 FROM runs WHERE status IN ('finished', 'diverged', 'failed')""",
     "facts": "SELECT name, value FROM facts ORDER BY name",

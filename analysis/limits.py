@@ -25,9 +25,15 @@ def _placebos(evidence: Evidence) -> str:
         return "No placebo was tried, so the rate of false keeps was not measured."
     kept = evidence.trials_where("kept", placebo=True)
     if kept:
-        return f"{kept} of {count_of(placebos, 'placebo')} {'was' if kept == 1 else 'were'} kept: some findings may be as empty."
+        return (
+            f"{kept} of {count_of(placebos, 'placebo')} {'was' if kept == 1 else 'were'} "
+            "kept: some findings may be as empty."
+        )
     # With none kept among n, rates above 1 - 0.05^(1/n) are excluded at 95 %.
-    return f"With {count_of(placebos, 'placebo')} and none kept, a rate of false keeps up to {percent(1 - 0.05 ** (1 / placebos))} cannot be excluded."
+    return (
+        f"With {count_of(placebos, 'placebo')} and none kept, a rate of false keeps up to "
+        f"{percent(1 - 0.05 ** (1 / placebos))} cannot be excluded."
+    )
 
 
 def _not_promoted(evidence: Evidence) -> str:
@@ -37,14 +43,20 @@ def _not_promoted(evidence: Evidence) -> str:
         return ""
     cap = None if evidence.transfer is None else evidence.transfer.max_findings
     why = f" (the settings take up {cap} at most)" if cap is not None and len(evidence.findings) > cap else ""
-    return f"{count_of(len(left), 'finding')} of {len(evidence.findings)} {'was' if len(left) == 1 else 'were'} not run alone up the ladder{why}."
+    return (
+        f"{count_of(len(left), 'finding')} of {len(evidence.findings)} "
+        f"{'was' if len(left) == 1 else 'were'} not run alone up the ladder{why}."
+    )
 
 
 def _stopped(evidence: Evidence) -> str:
     stopped = {row["arm"] for row in evidence.gates if row["decision"] in ("futile", "stop", "inconclusive")}
     if not stopped:
         return ""
-    return f"Gates stopped {count_of(len(stopped), 'arm')}: a change that begins to help only at a larger scale is stopped as well."
+    return (
+        f"Gates stopped {count_of(len(stopped), 'arm')}: a change that begins to "
+        "help only at a larger scale is stopped as well."
+    )
 
 
 def _pairs(evidence: Evidence) -> str:
@@ -80,14 +92,20 @@ def _noise(evidence: Evidence) -> str:
     if not few:
         return ""
     parts = [f"{row['sigma_dof']:.0f} at rung {row['rung']}" for row in few]
-    return f"The noise itself is known from few seeds (degrees of freedom: {listed(parts)}), so the intervals there are rough."
+    return (
+        "The noise itself is known from few seeds (degrees of freedom: "
+        f"{listed(parts)}), so the intervals there are rough."
+    )
 
 
 def _aa(evidence: Evidence) -> str:
     rungs = {row["rung"] for row in evidence.savings}
     missing = [str(rung) for rung in sorted(rungs - {row["rung"] for row in evidence.aa})]
     if missing:
-        return f"Baseline was not run against baseline at rung {listed(missing)}: a bias of the bench would not show there."
+        return (
+            f"Baseline was not run against baseline at rung {listed(missing)}: "
+            "a bias of the bench would not show there."
+        )
     few = [str(row["rung"]) for row in evidence.aa if row["pairs"] is not None and row["pairs"] < LEAST_AA_PAIRS]
     return f"A/A rests on a single pair at rung {listed(few)}." if few else ""
 
@@ -95,7 +113,8 @@ def _aa(evidence: Evidence) -> str:
 def _fragile(evidence: Evidence) -> str:
     fragile = sorted({row["arm"] for row in evidence.verdicts if row["fragile"]})
     return (
-        f"{count_of(len(fragile), 'verdict')} {'is' if len(fragile) == 1 else 'are'} fragile: noise half as large again, or leaving rung 0 out, changes the word."
+        f"{count_of(len(fragile), 'verdict')} {'is' if len(fragile) == 1 else 'are'} fragile: noise "
+        "half as large again, or leaving rung 0 out, changes the word."
         if fragile
         else ""
     )
@@ -106,10 +125,16 @@ def _landing(evidence: Evidence) -> str:
         return ""
     pairs = [row["pairs"] for row in evidence.landings if row["pairs"] is not None]
     if not pairs:
-        return "No landing run was made: the saving is inferred from pairs at equal tokens and was not tried as a shortened run."
+        return (
+            "No landing run was made: the saving is inferred from pairs at equal "
+            "tokens and was not tried as a shortened run."
+        )
     planned = LEAST_LANDING_PAIRS if evidence.transfer is None else evidence.transfer.landing_pairs
     if min(pairs) < planned:
-        return f"The landing run has {count_of(min(pairs), 'pair')} instead of the {planned} planned: a true claim may fail to stand."
+        return (
+            f"The landing run has {count_of(min(pairs), 'pair')} instead of the "
+            f"{planned} planned: a true claim may fail to stand."
+        )
     return ""
 
 
@@ -118,7 +143,10 @@ def _forecast(evidence: Evidence) -> str:
     far = max((row["params"] for row in evidence.forecasts if row["extrapolated"]), default=None)
     if far is None or not top:
         return ""
-    return f"The forecast for {params_text(far)} params lies {far / top:.0f}x beyond the top rung: more than {FAR}x is extrapolation, not measurement."
+    return (
+        f"The forecast for {params_text(far)} params lies {far / top:.0f}x beyond the top "
+        f"rung: more than {FAR}x is extrapolation, not measurement."
+    )
 
 
 def _devices(evidence: Evidence) -> str:

@@ -39,7 +39,8 @@ GLOSSARY = (
     ("fragile", "a modest change of assumptions changes the word: more noise, or leaving rung 0 out."),
     (
         "A/A",
-        "baseline against baseline: whatever it shows is an error of the bench; a rung where it shows something is frozen.",
+        "baseline against baseline: whatever it shows is an error of the "
+        "bench; a rung where it shows something is frozen.",
     ),
     (
         "landing run",
@@ -156,7 +157,7 @@ def _markdown() -> "Environment":
     def finalize(value: object) -> str:
         return str(value) if isinstance(value, Markup) else escape_markdown(str(value))
 
-    return Environment(  # noqa: S701 (HTML escaping is part of escape_markdown)
+    return Environment(
         loader=PackageLoader("analysis"),
         finalize=finalize,
         undefined=StrictUndefined,

@@ -14,7 +14,7 @@ from analysis.wording import shortened
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
-Drawing = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart
+Drawing = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
 
 WIDTH = 700
 INK, QUIET, FAINT, BAND = "#1f2430", "#5b6270", "#e4e6ea", "#eef0f3"
@@ -97,9 +97,9 @@ class Picture:
 
 def make_scene(findings: Rows, smallest_saving: float | None) -> Scene:
     """Give every arm its words, colour and shape; `findings` have finding_id and title, in a fixed order."""
-    titles, colours, shapes = {"baseline": "Baseline", "stack": "All findings stacked"}, {}, {}
-    colours.update(baseline=BASELINE_COLOUR, stack=STACK_COLOUR)
-    shapes.update(baseline="circle", stack="diamond")
+    titles = {"baseline": "Baseline", "stack": "All findings stacked"}
+    colours = {"baseline": BASELINE_COLOUR, "stack": STACK_COLOUR}
+    shapes = {"baseline": "circle", "stack": "diamond"}
     for place, finding in enumerate(findings):
         arm = f"alone:{finding['finding_id']}"
         titles[arm] = shortened_title(finding)

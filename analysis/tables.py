@@ -193,7 +193,7 @@ def landing_table(evidence: Evidence, scene: Scene) -> Table:
 
 
 def forecast_table(evidence: Evidence, scene: Scene, *, stack: bool) -> Table:
-    """Return one row per arm and method on the main axis: the saving at each target, and the method's error on this ladder."""
+    """Return a row per arm and method: the saving at each target on the main axis, and the method's error here."""
     axis = main_axis(evidence)
     mine = [row for row in evidence.forecasts if row["axis"] == axis and (row["arm"] == "stack") == stack]
     targets = sorted({row["params"] for row in mine})
@@ -291,7 +291,8 @@ def interaction_sentences(evidence: Evidence) -> list[str]:
     """Return one sentence per measured interaction of a stack."""
     return [
         f"Interaction of the stack at rung {row['rung']}: lnS {number(row['ln_speedup'])} "
-        f"(90 % interval {number(row['low'])} to {number(row['high'])}); below 0 its members save less together than apart."
+        f"(90 % interval {number(row['low'])} to {number(row['high'])}); below "
+        "0 its members save less together than apart."
         for row in evidence.interactions
     ]
 
