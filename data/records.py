@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from data.schema import KINDS
 from data.spool import COMPACTED, Position, compacted_files
+from data.values import column
 
 START = Position(0, 0)
 
@@ -163,84 +164,10 @@ def _table(kind: str, records: list[dict[str, Any]], rejected: list[tuple[str, i
     types = {"spool_file": "text", "spool_line": "integer", "written_at": "real"} | KINDS[kind].columns
     bad: dict[int, str] = {}
     columns = {
-        name: _column(name, type_, [record.get(name) for record in records], bad) for name, type_ in types.items()
+        name: column(name, type_, [record.get(name) for record in records], bad) for name, type_ in types.items()
     }
     table = pa.table(columns)
     if bad:
         rejected += [(records[row]["spool_file"], records[row]["spool_line"], bad[row]) for row in sorted(bad)]
         table = table.filter(pa.array([row not in bad for row in range(len(records))]))
     return table
-
-
-def _column(name: str, type_: str, values: list[Any], bad: dict[int, str]) -> pa.Array:
-    """One column; rows whose value has the wrong type become null and are entered in `bad`, first reason first."""
-    arrow, plain, coerce = _TYPES[type_]
-    if {*map(type, values)} <= {plain, type(None)}:
-        try:
-            return pa.array(values, arrow)
-        except (pa.ArrowException, OverflowError, UnicodeError):
-            pass  # one value out of range or not encodable: found below
-    checked = []
-    for row, value in enumerate(values):
-        try:
-            checked.append(None if value is None else coerce(value))
-        except (ValueError, OverflowError):
-            checked.append(None)
-            bad.setdefault(row, f"{name} is not {type_}")
-    return pa.array(checked, arrow)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    # Hostile output can hold lone surrogates, which no UTF-8 column can.
-    return value.encode("utf-8", "replace").decode()
-
-
-def _note(value: object) -> str:
-    return _text(value if isinstance(value, str) else json.dumps(value))
-
-
-def _json(value: object) -> str:
-    """JSON text: objects and lists given as text already are kept as they stand, other text becomes a JSON string."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            _DECODER.decode(value)
-        except (ValueError, RecursionError):
-            return json.dumps(value)
-        return _text(value)
-    return json.dumps(value)
-
-
-def _integer(value: object) -> int:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or value != int(value)
-        or not -(2**63) <= value < 2**63
-    ):
-        raise ValueError
-    return int(value)
-
-
-def _real(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError
-    return float(value)
-
-
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-# Arrow type, the Python type whose values need no look one by one, and the check of a single value.
-_TYPES: dict[str, tuple[Any, type, Callable[[object], object]]] = {
-    "text": (pa.string(), str, _text),
-    "note": (pa.string(), str, _note),
-    "json": (pa.string(), type(None), _json),
-    "integer": (pa.int64(), int, _integer),
-    "real": (pa.float64(), float, _real),
-    "boolean": (pa.bool_(), bool, _boolean),
-}

@@ -12,7 +12,8 @@ from data.schema import KINDS
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "text": st.text(max_size=6) | st.just("\ud800"),
     "note": st.text(max_size=6) | st.lists(st.integers(), max_size=2),
-    "json": st.dictionaries(st.text(max_size=3), st.integers(), max_size=2) | st.sampled_from(["{", "[1]", "x"]),
+    "json": st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+    | st.sampled_from(["{", "[1]", "x", "NaN", '"\ud800"']),
     "integer": st.integers(-(2**63), 2**63 - 1) | st.sampled_from([2.0, 1e6]),
     "real": st.floats(allow_nan=True) | st.integers(-(10**30), 10**30),
     "boolean": st.booleans(),

@@ -77,8 +77,8 @@ def test_values_arrive_as_they_were_written(store: Store) -> None:
         writer.append(
             "trial", trial_id="t", status="kept", knobs={"lr": 0.1}, title="é\x00\n", placebo=False, patch="{"
         )
-        writer.append("fact", name="version", value="1.0")
-        writer.append("fact", name="seeds", value=[1, 2])
+        for name, value in {"a": "a digest", "b": json.dumps("a digest"), "c": [1, 2], "d": json.dumps([1, 2])}.items():
+            writer.append("fact", name=name, value=value)
     (run,) = store.rows("SELECT flops, params, seed, horizon, val_loss, val_bpb FROM runs")
     assert run == {
         "flops": 6e22,
@@ -90,7 +90,8 @@ def test_values_arrive_as_they_were_written(store: Store) -> None:
     }
     (finding,) = store.rows("SELECT finding_id, knobs->>'lr' AS lr, title, patch FROM findings")
     assert finding == {"finding_id": "t", "lr": "0.1", "title": "é\x00\n", "patch": "{"}
-    assert [json.loads(row["value"]) for row in store.rows("SELECT value FROM facts ORDER BY name")] == [[1, 2], "1.0"]
+    facts = [json.loads(row["value"]) for row in store.rows("SELECT value FROM facts ORDER BY name")]
+    assert facts == ["a digest", "a digest", [1, 2], [1, 2]]
     assert store.rows("SELECT sum(horizon) AS tokens FROM runs") == [{"tokens": 10**6}]
 
 
