@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import tables
+from analysis import bench_tables, tables
 from analysis.answer import answer, main_axis
 from analysis.charts import PICTURES
 from analysis.evidence import Evidence, Queryable, clean, read_evidence
@@ -122,18 +122,18 @@ def _context(study_path: Path, evidence: Evidence, scene: Scene, pictures: list[
         "glossary": GLOSSARY,
         "pictures": pictures,
         "picture_folder": PICTURE_FOLDER,
-        "aa": tables.aa_table(evidence),
-        "slopes": tables.slope_table(evidence),
+        "aa": bench_tables.aa_table(evidence),
+        "slopes": bench_tables.slope_table(evidence),
         "landing": tables.landing_table(evidence, scene),
         "landing_reasons": [str(row["reason"]) for row in evidence.landings if row["reason"]],
         "forecast_stack": tables.forecast_table(evidence, scene, stack=True),
         "forecast_findings": tables.forecast_table(evidence, scene, stack=False),
-        "search": tables.search_table(evidence),
+        "search": bench_tables.search_table(evidence),
         "tried": bool(evidence.trials),
-        "bill": tables.bill_sentence(evidence),
-        "gates": tables.gate_table(evidence, scene),
+        "bill": bench_tables.bill_sentence(evidence),
+        "gates": bench_tables.gate_table(evidence, scene),
         "limits": limits(evidence),
-        "facts": tables.fact_table(evidence),
+        "facts": bench_tables.fact_table(evidence),
     }
 
 

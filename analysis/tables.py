@@ -1,6 +1,5 @@
-"""The report's tables: words and numbers ready to print, the same for HTML and Markdown."""
+"""The report's tables of results: words and numbers ready to print, the same for HTML and Markdown."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +9,15 @@ from analysis.evidence import Evidence
 from analysis.style import Scene
 from analysis.wording import (
     MISSING,
-    duration,
-    large,
     number,
     params_text,
     percent,
     saving_text,
-    shortened,
     tokens_text,
 )
 
 AXES = ("tokens", "flops", "seconds")
 METHODS = {"decay": "decay (the forecast)", "last": "last rung", "mean": "mean of rungs", "linear": "straight line"}
-LONGEST_FACT = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,57 +104,6 @@ def without_table(evidence: Evidence, scene: Scene) -> Table:
     return Table([("Arm", False), ("Params", True), (f"Saving in {axis}", True), ("The whole stack", True)], rows)
 
 
-def aa_table(evidence: Evidence) -> Table:
-    """Return the A/A results; bounds are 99 %."""
-    rows = [
-        [
-            str(row["rung"]),
-            params_text(row["params"]),
-            number(row["pairs"]),
-            number(row["ln_speedup"]),
-            f"{number(row['low_99'])} to {number(row['high_99'])}",
-            "frozen" if row["frozen"] else "passes",
-        ]
-        for row in evidence.aa
-    ]
-    return Table(
-        [("Rung", True), ("Params", True), ("Pairs", True), ("lnS", True), ("99 % interval", True), ("Result", False)],
-        rows,
-    )
-
-
-def slope_table(evidence: Evidence) -> Table:
-    """Return what the baseline is at each rung: slope, curvature and noise of its finished loss."""
-    rows = [
-        [
-            str(row["rung"]),
-            params_text(row["params"]),
-            tokens_text(row["tokens"]),
-            _with_error(row["kappa"], row["kappa_se"]),
-            _with_error(row["curvature"], row["curvature_se"]),
-            number(row["sigma"]),
-            number(row["sigma_dof"]),
-        ]
-        for row in evidence.slopes
-    ]
-    return Table(
-        [
-            ("Rung", True),
-            ("Params", True),
-            ("Tokens", True),
-            ("Slope, nats per ln T", True),
-            ("Curvature", True),
-            ("Noise, nats", True),
-            ("Its dof", True),
-        ],
-        rows,
-    )
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    return number(value) if value is None or error is None else f"{value:.3f} ± {error:.3f}"
-
-
 def landing_table(evidence: Evidence, scene: Scene) -> Table:
     """Return the landing runs: what was claimed, how far the loss was off, and whether the claim stands."""
     rows = [
@@ -226,67 +170,6 @@ def _points(error: float | None) -> str:
     return MISSING if error is None else f"{percent(error, sign=False)} points"
 
 
-def search_table(evidence: Evidence) -> Table:
-    """Return trials by status, changes and placebos apart."""
-    statuses = sorted({row["status"] for row in evidence.trials}, key=lambda status: (status != "kept", status))
-    rows = []
-    for name, placebo in (("changes", False), ("placebos", True)):
-        total = evidence.trials_where(placebo=placebo)
-        kept = evidence.trials_where("kept", placebo=placebo)
-        rows.append(
-            [
-                name,
-                str(total),
-                *[str(evidence.trials_where(status, placebo=placebo)) for status in statuses],
-                percent(kept / total) if total else MISSING,
-            ]
-        )
-    return Table([("Tried", False), ("All", True), *[(status, True) for status in statuses], ("Keep rate", True)], rows)
-
-
-def gate_table(evidence: Evidence, scene: Scene) -> Table:
-    """Return the arms that a gate stopped, and the compute that this spared."""
-    rows = [
-        [
-            scene.title(row["arm"]),
-            str(row["rung"]),
-            str(row["decision"]),
-            percent(row["lower_80"] and _saved(row["lower_80"])),
-            large(row["flops_saved"], "FLOP") if row["flops_saved"] else MISSING,
-            str(row["reason"] or ""),
-        ]
-        for row in evidence.gates
-        if row["decision"] != "go"
-    ]
-    return Table(
-        [("Arm", False), ("Rung", True), ("Gate", False), ("Lower 80 %", True), ("Spared", True), ("Reason", False)],
-        rows,
-    )
-
-
-def _saved(ln_speedup: float) -> float:
-    from math import expm1
-
-    return -expm1(-ln_speedup)
-
-
-def bill_sentence(evidence: Evidence) -> str:
-    """Return what was spent in all, and what the gates spared."""
-    bill = evidence.bill[0]
-    if not bill["runs"]:
-        return "No run has ended yet, so nothing was spent."
-    spared = sum(row["flops_saved"] for row in evidence.gates)
-    lost = f" ({bill['diverged']} diverged, {bill['failed']} failed)" if bill["diverged"] or bill["failed"] else ""
-    text = f"{bill['runs']} runs{lost} took {large(bill['flops'], 'FLOP')} and {duration(bill['seconds'])} of training."
-    if spared:
-        share = spared / (spared + bill["flops"])
-        text += f" The gates spared another {large(spared, 'FLOP')}, {percent(share)} of what it would have been."
-    elif evidence.gates:
-        text += " The gates stopped no arm early, so they spared nothing."
-    money = sum(row["cost_usd"] for row in evidence.trials)
-    return f"{text} Requests to a model cost {money:.2f} USD." if money else text
-
-
 def interaction_sentences(evidence: Evidence) -> list[str]:
     """Return one sentence per measured interaction of a stack."""
     return [
@@ -295,24 +178,6 @@ def interaction_sentences(evidence: Evidence) -> list[str]:
         "0 its members save less together than apart."
         for row in evidence.interactions
     ]
-
-
-def fact_table(evidence: Evidence) -> Table:
-    """Return every fact that the study recorded, nested ones spelled out with dots."""
-    rows = [
-        [name, shortened(text, LONGEST_FACT)]
-        for fact, value in evidence.facts.items()
-        for name, text in _spelled(fact, value)
-    ]
-    return Table([("Fact", False), ("Value", False)], rows)
-
-
-def _spelled(name: str, value: object) -> list[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        return [line for key, part in sorted(value.items()) for line in _spelled(f"{name}.{key}", part)]
-    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
-        return [line for place, part in enumerate(value) for line in _spelled(f"{name}.{place}", part)]
-    return [(name, value if isinstance(value, str) else json.dumps(value, sort_keys=True))]
 
 
 def top_interval(evidence: Evidence) -> str:
