@@ -110,7 +110,9 @@ def test_an_entry_builds_at_other_scales_and_runs_in_half_precision(slug: str) -
 def test_entries_are_told_apart_and_described() -> None:
     assert len(set(SLUGS)) == len(SLUGS) >= 28
     assert len({edited(slug).hash for slug in SLUGS} | {BASELINE.hash}) == len(SLUGS) + 1
+    baseline = load(BASELINE).knobs
     for entry in CATALOGUE:
+        assert all(value != baseline[name].value for name, value in entry.edit.knobs.items()), entry.slug
         assert entry.category in CATEGORIES
         assert all((entry.title, entry.hypothesis, entry.source, entry.scale_rule)), entry.slug
     assert {entry.category for entry in CATALOGUE[:24]} == set(CATEGORIES)

@@ -69,12 +69,12 @@ def _alibi() -> Edit:
             distance = torch.arange(rung.context)[None, :] - torch.arange(rung.context)[:, None]
             slopes = 2.0 ** -torch.linspace(1, 8, self.heads)
             ahead = torch.zeros(distance.shape).masked_fill(distance > 0, -torch.inf)
-            self.register_buffer("bias", slopes[:, None, None] * distance + ahead, persistent=False)  # (H, T, T)
+            self.register_buffer("bias", (slopes[:, None, None] * distance + ahead)[None], persistent=False)
             """,
         ),
         instead(
             _ATTEND,
-            "bias = self.bias[:, :time, :time].to(q.dtype)\n"
+            "bias = self.bias[:, :, :time, :time].to(q.dtype)  # (1, H, T, T)\n"
             "        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (B, H, T, W/H)",
         ),
     )

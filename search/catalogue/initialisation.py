@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from search.catalogue.patch import after, edit, instead
+from search.catalogue.patch import after, edit, instead, times
 from search.proposals import Proposal
 
 _OUT = 'nn.init.normal_(block.attention.out.weight, std=knobs["init_std"] / (2 * rung.depth) ** 0.5)'
@@ -42,7 +42,7 @@ ENTRIES = (
         hypothesis="Features move further from a larger start in few steps; a deeper stack is hurt by it.",
         source="Delving deep into rectifiers (He et al., 2015, arXiv 1502.01852)",
         expected_scaling="small only",
-        edit=edit(init_std=0.16),
+        edit=times("init_std", 2),
         scale_rule="width^-0.5",
     ),
     _entry(
@@ -51,7 +51,7 @@ ENTRIES = (
         hypothesis="A smaller start lets the learning rate move weights further relative to their size.",
         source="Transformers without tears, SmallInit (Nguyen and Salazar, 2019, arXiv 1910.05895)",
         expected_scaling="unknown",
-        edit=edit(init_std=0.04),
+        edit=times("init_std", 0.5),
         scale_rule="width^-0.5",
     ),
     _entry(
@@ -100,7 +100,7 @@ ENTRIES = (
         hypothesis="A stream that starts at the size of what blocks add keeps the token in sight.",
         source="Spike no more (Takase et al., 2023, arXiv 2312.16903)",
         expected_scaling="unknown",
-        edit=edit(embedding_std=0.2),
+        edit=times("embedding_std", 10),
     ),
     _entry(
         slug="tiny-embedding-init",
@@ -108,6 +108,6 @@ ENTRIES = (
         hypothesis="Under Adam a tiny embedding turns quickly to where the gradient wants it.",
         source="SmallInit embedding in RWKV (Peng et al., 2023, arXiv 2305.13048)",
         expected_scaling="unknown",
-        edit=edit(embedding_std=0.005),
+        edit=times("embedding_std", 0.25),
     ),
 )

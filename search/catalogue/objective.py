@@ -31,9 +31,7 @@ ENTRIES = (
         source="Gemma 2 (2024); nanochat (Karpathy, 2025)",
         expected_scaling="constant",
         edit=edit(
-            after(
-                '    "mlp_ratio": Knob(4, "constant"),', '"logit_cap": Knob(15, "constant", low=5, high=60),', indent=4
-            ),
+            before('"mlp_ratio": Knob(', '"logit_cap": Knob(15, "constant", low=5, high=60),', indent=4),
             after("        self.initialise(rung, knobs)", 'self.logit_cap = knobs["logit_cap"]'),
             before("return logits", "logits = self.logit_cap * torch.tanh(logits.float() / self.logit_cap)"),
         ),

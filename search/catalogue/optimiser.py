@@ -6,7 +6,7 @@ from functools import partial
 
 from scaling.edits import Edit, Replacement
 from search.catalogue.optimiser_sources import ADEMAMIX, CAUTIOUS, LION, MUON
-from search.catalogue.patch import after, define, edit, instead
+from search.catalogue.patch import after, before, define, edit, instead, times
 from search.proposals import Proposal
 
 _DEFINITION = "def build_optimizer(model: nn.Module, rung: Rung, knobs: Mapping[str, float]) -> torch.optim.Optimizer:"
@@ -14,7 +14,6 @@ _CLIP = "def clip(parameters: list[nn.Parameter], limit: float) -> None:"
 _ADAMW = 'torch.optim.AdamW(groups, betas=(knobs["beta1"], knobs["beta2"]), eps=knobs["epsilon"], fused=True)'
 _VECTORS = "vectors = [p for _, p in named if p.ndim < 2]"
 _RETURN = "    return optimizer"
-_LEARNING_RATE = '    "learning_rate": Knob(4e-3, "width^-0.5", low=5e-4, high=3e-2),'
 
 
 def _muon() -> Edit:
@@ -26,7 +25,7 @@ def _muon() -> Edit:
     """
     several = _DEFINITION.replace("torch.optim.Optimizer:", "list[torch.optim.Optimizer]:")
     return edit(
-        after(_LEARNING_RATE, '"muon_learning_rate": Knob(0.02, "constant", low=2e-3, high=0.2),', indent=4),
+        before('"learning_rate": Knob(', '"muon_learning_rate": Knob(0.02, "constant", low=2e-3, high=0.2),', indent=4),
         Replacement(_DEFINITION, define(_DEFINITION, MUON).new.replace(_DEFINITION, several)),
         after(_VECTORS, split, indent=4),
         instead(
@@ -149,7 +148,7 @@ ENTRIES = (
         hypothesis="A small model in a short run takes larger steps than is safe in a deep one.",
         source="nanochat sweeps (Karpathy, 2025)",
         expected_scaling="small only",
-        edit=edit(learning_rate=8e-3),
+        edit=times("learning_rate", 2),
         scale_rule="width^-0.5",
     ),
     _entry(
@@ -158,16 +157,16 @@ ENTRIES = (
         hypothesis="If the baseline's steps are too large, smaller ones end lower.",
         source="Swept in every project",
         expected_scaling="unknown",
-        edit=edit(learning_rate=2e-3),
+        edit=times("learning_rate", 0.5),
         scale_rule="width^-0.5",
     ),
     _entry(
         slug="embedding-rate-higher",
-        title="Four times the learning rate of embeddings",
+        title="Three times the learning rate of embeddings",
         hypothesis="A token's row gets a gradient only when the token occurs, so that it can take longer steps.",
         source="Tensor programs V (Yang et al., 2022, arXiv 2203.03466); nanochat (Karpathy, 2025)",
         expected_scaling="shrinks",
-        edit=edit(embedding_learning_rate=1.6e-2),
+        edit=times("embedding_learning_rate", 3),
     ),
     _entry(
         slug="no-gradient-clip",

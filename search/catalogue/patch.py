@@ -6,7 +6,10 @@ merge can lay one on the other. True alternatives share a place on purpose, and 
 
 from __future__ import annotations
 
+import functools
+import re
 import textwrap
+from importlib import resources
 
 from scaling.edits import Edit, Replacement
 
@@ -37,6 +40,18 @@ def instead(anchor: str, code: str) -> Replacement:
 def define(anchor: str, code: str) -> Replacement:
     """Put a class or a function of the module before the definition that begins with `anchor`."""
     return Replacement(anchor, f"{_indented(code, MODULE)}\n\n\n{anchor}")
+
+
+def times(knob: str, factor: float) -> Edit:
+    """An edit that multiplies the value of one of the baseline's knobs."""
+    return Edit(knobs={knob: float(f"{_baseline()[knob] * factor:.6g}")})
+
+
+@functools.cache
+def _baseline() -> dict[str, float]:
+    """The baseline's knob values, read from its source: to import it would import torch."""
+    source = resources.files("scaling").joinpath("recipe.py").read_text(encoding="utf-8")
+    return {name: float(value) for name, value in re.findall(r'^    "(\w+)": Knob\(([-+.\de]+)', source, re.MULTILINE)}
 
 
 def _indented(code: str, indent: int) -> str:

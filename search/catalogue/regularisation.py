@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from scaling.edits import Edit
-from search.catalogue.patch import before, edit, instead
+from search.catalogue.patch import before, edit, instead, times
 from search.proposals import Proposal
 
 _EMBEDDINGS = '{"params": embeddings, "lr": knobs["embedding_learning_rate"], "weight_decay": 0.0}'
@@ -49,7 +49,7 @@ ENTRIES = (
         hypothesis="Smaller weights keep the effective rate high until the schedule ends it.",
         source="Why do we need weight decay in modern deep learning? (D'Angelo et al., 2023, arXiv 2310.04415)",
         expected_scaling="unknown",
-        edit=edit(weight_decay=0.3),
+        edit=times("weight_decay", 3),
     ),
     _entry(
         slug="embedding-weight-decay",

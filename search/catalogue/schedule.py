@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from search.catalogue.patch import edit, instead
+from search.catalogue.patch import edit, instead, times
 from search.proposals import Proposal
 
 _DECAYED = "    decayed = (progress - warmup) / (1 - warmup)"
@@ -17,8 +17,8 @@ _entry = partial(Proposal, category="schedule", scale_rule="constant")
 ENTRIES = (
     _entry(
         slug="decay-to-zero",
-        title="Decay to zero instead of a tenth",
-        hypothesis="The last steps should average the noise away, and a rate of a tenth still stirs it.",
+        title="Decay to zero",
+        hypothesis="The last steps should average the noise away, and a rate above zero still stirs it.",
         source="Straight to zero (Bergsma et al., 2025, arXiv 2502.15938)",
         expected_scaling="constant",
         edit=edit(final_share=0.0),
@@ -67,7 +67,7 @@ ENTRIES = (
         hypothesis="A gentler start lets the full rate be used later, at the price of slow steps.",
         source="Why warmup the learning rate? (Kalra and Barkeshli, 2024, arXiv 2406.09405)",
         expected_scaling="unknown",
-        edit=edit(warmup_share=0.2),
+        edit=times("warmup_share", 4),
     ),
     _entry(
         slug="no-decay",
