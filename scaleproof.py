@@ -10,12 +10,11 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import click
 import typer
 
-from data.errors import InputError, ScaleproofError
+from data.errors import ScaleproofError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,8 +42,7 @@ Corpus = Annotated[str | None, typer.Option(help="A .txt, .jsonl or .parquet fil
 def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
 ) -> None:
-    """Keep the one option that all commands share."""
-    click.get_current_context().obj = debug
+    """Take the one option that all commands share; `main` reads it."""
 
 
 @app.command(epilog="Example: scaleproof demo")
@@ -70,6 +68,7 @@ def demo(
 @app.command(epilog="Example: scaleproof init studies/mine --preset cpu --corpus texts/")
 def init(
     path: StudyPath,
+    *,
     preset: Preset = "cpu",
     ladder: Annotated[str | None, typer.Option(help="Another ladder: a preset's name or a TOML file.")] = None,
     corpus: Corpus = None,
@@ -188,18 +187,13 @@ def main() -> NoReturn:
     """Run the command line: 0 done, 1 the work failed, 2 the call or the input is wrong."""
     debug = "--debug" in sys.argv
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(InputError.exit_status)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("Stopped. What has ended is kept; give the same command again to continue.", INTERRUPTED, debug)
+        app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            typer.echo("Stopped. What has ended is kept; give the same command again to continue.", err=True)
+        raise
     except ScaleproofError as error:
         _fail(str(error), error.exit_status, debug)
-    except BrokenPipeError:
-        sys.exit(0)
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (give --debug for a traceback)", 1, debug)
     sys.exit(0)
@@ -239,11 +233,12 @@ def _print_answer(path: Path, report: Path) -> None:
     typer.echo(f"Report: {report}")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Give library users the classes they need, loaded when they are asked for."""
     homes = {"Study": "data.study", "Store": "data.store", "create_study": "transfer.presets"}
     if name not in homes:
         raise AttributeError(f"module 'scaleproof' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(homes[name]), name)
+    value: object = getattr(import_module(homes[name]), name)
+    return value

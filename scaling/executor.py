@@ -8,10 +8,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import psutil
@@ -58,8 +60,7 @@ class LocalExecutor:
         self._ladder = ladder
         self._workers = workers or default_workers(ladder)
         self._context = multiprocessing.get_context("forkserver")
-        # With __main__ among them the script is imported once, not again by every fork.
-        self._context.set_forkserver_preload(["__main__", "scaling.worker"])
+        self._context.set_forkserver_preload(["scaling.worker"])
         self._running: dict[int, tuple[BaseProcess, connection.Connection, Job, int]] = {}
 
     @property
@@ -100,7 +101,8 @@ class LocalExecutor:
         process = self._context.Process(
             target=work, args=(self._study_path, job, self._environment(job, place), sender), daemon=False
         )
-        process.start()
+        with _main_hidden():
+            process.start()
         sender.close()
         self._running[place] = (process, receiver, job, deaths)
 
@@ -138,6 +140,17 @@ def default_workers(ladder: Ladder) -> int:
         return max(1, torch.cuda.device_count() // max(rung.devices for rung in ladder.rungs))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, int(psutil.virtual_memory().available // MEMORY_PER_CPU_WORKER_BYTES)))
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep multiprocessing from running the calling script again in every worker, which would cost each its imports."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def die_with_parent() -> None:

@@ -12,6 +12,7 @@ from importlib import metadata, resources
 
 from rich.console import Console
 
+from data.compact import compact
 from data.spool import SpoolWriter
 from data.store import Store
 from data.study import Study
@@ -23,6 +24,9 @@ from scaling.launcher import Launcher
 from scaling.progress import RichProgress
 from scaling.runs import RunSpec, Setting, TimingSpec
 
+PATIENCE_SECONDS = 600.0
+"""A slow query of a user must not end a long search."""
+COMPACT_FROM_FILES = 200
 PACKAGES = ("scaleproof", "torch", "lightning", "duckdb", "numpy", "scipy")
 
 
@@ -104,7 +108,7 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
         ladder = parse_ladder(study.settings["ladder"])
         tokens = prepare(study.tokens, CorpusSettings.read(study.settings.get("corpus", {})))
         require_tokens(tokens, ladder)
-        store = Store(study.path)
+        store = Store(study.path, PATIENCE_SECONDS)
         executor = LocalExecutor(study.path, ladder, workers)
         with study.writer() as writer:
             launcher = Launcher(store, executor, progress)
@@ -117,6 +121,7 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
                 executor.close()
                 writer.flush()
                 store.ingest()
+                compact(store, minimum_files=COMPACT_FROM_FILES)
 
 
 def require_tokens(tokens: TokenSet, ladder: Ladder) -> None:

@@ -16,17 +16,17 @@ from scaling.knobs import Knob
 from scaling.ladder import Rung
 
 KNOBS: dict[str, Knob] = {
-    "learning_rate": Knob(4e-3, "width^-0.5", low=5e-4, high=3e-2),
-    "embedding_learning_rate": Knob(4e-3, "constant", low=5e-4, high=1e-1),
+    "learning_rate": Knob(5.6e-3, "width^-0.5", low=5e-4, high=3e-2),
+    "embedding_learning_rate": Knob(3e-2, "constant", low=5e-4, high=1e-1),
     "weight_decay": Knob(0.1, "constant", low=1e-3, high=1.0),
-    "beta1": Knob(0.9, "constant", low=0.7, high=0.98),
+    "beta1": Knob(0.8, "constant", low=0.5, high=0.98),
     "beta2": Knob(0.95, "constant", low=0.85, high=0.999),
     "epsilon": Knob(1e-8, "constant", low=1e-12, high=1e-5),
-    "gradient_clip": Knob(1.0, "constant", low=0.1, high=10.0),
+    "gradient_clip": Knob(0.5, "constant", low=0.1, high=10.0),
     "warmup_share": Knob(0.05, "constant", low=0.005, high=0.3),
-    "final_share": Knob(0.1, "constant", low=1e-3, high=0.5),
-    "init_std": Knob(0.08, "width^-0.5", low=0.01, high=0.3),
-    "embedding_std": Knob(0.02, "constant", low=0.005, high=1.0),
+    "final_share": Knob(0.2, "constant", low=1e-3, high=0.5),
+    "init_std": Knob(0.1, "width^-0.5", low=0.01, high=0.3),
+    "embedding_std": Knob(0.01, "constant", low=0.001, high=1.0),
     "head_dim": Knob(16, "constant"),
     "mlp_ratio": Knob(4, "constant"),
 }

@@ -5,19 +5,18 @@ from __future__ import annotations
 from search.catalogue.patch import after, before, define, edit, instead
 from search.proposals import Proposal
 
-_SHARED_HEADS = '''
-class SharedHeads(nn.Linear):
-    """A linear map to `groups` heads, each of which serves several query heads."""
+_SHARED_HEAD = '''
+class SharedHead(nn.Linear):
+    """A linear map to one head, which serves all query heads."""
 
-    def __init__(self, width: int, heads: int, groups: int) -> None:
-        """Map W to groups x W/H."""
-        super().__init__(width, groups * (width // heads), bias=False)
-        self.heads, self.groups = heads, groups
+    def __init__(self, width: int, heads: int) -> None:
+        """Map W to W/H."""
+        super().__init__(width, width // heads, bias=False)
+        self.heads = heads
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, W) to (B, T, W), every head repeated."""
-        narrow = super().forward(x).unflatten(-1, (self.groups, -1))
-        return narrow.repeat_interleave(self.heads // self.groups, dim=2).flatten(2)
+        """Map (B, T, W) to (B, T, W), the head repeated."""
+        return super().forward(x).repeat(1, 1, self.heads)
 '''
 
 
@@ -39,21 +38,21 @@ def _qk_norm() -> Proposal:
     )
 
 
-def _shared_key_values(slug: str, title: str, groups: str, source: str) -> Proposal:
+def _multi_query() -> Proposal:
     return Proposal(
-        title=title,
-        slug=slug,
+        title="One head of keys and values for all queries",
+        slug="multi-query",
         hypothesis="Heads need different queries more than different keys and values, which cost parameters and time.",
         category="attention",
-        source=source,
+        source="Fast transformer decoding (Shazeer, 2019, arXiv 1911.02150)",
         scale_rule="constant",
         expected_scaling="unknown",
         edit=edit(
-            define("class Mlp(nn.Module):", _SHARED_HEADS),
+            define("class Mlp(nn.Module):", _SHARED_HEAD),
             *(
                 instead(
                     f"self.{name} = nn.Linear(rung.width, rung.width, bias=False)",
-                    f"self.{name} = SharedHeads(rung.width, self.heads, {groups})",
+                    f"self.{name} = SharedHead(rung.width, self.heads)",
                 )
                 for name in ("key", "value")
             ),
@@ -129,7 +128,7 @@ def _unscaled() -> Proposal:
         edit=edit(
             instead(
                 "functional.scaled_dot_product_attention(q, k, v, is_causal=True)",
-                "functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=4 / q.shape[-1])",
+                "functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1 / q.shape[-1])",
             ),
         ),
     )
@@ -139,18 +138,7 @@ ENTRIES = (
     _qk_norm(),
     _gated(),
     _key_shift(),
-    _shared_key_values(
-        "multi-query",
-        "One head of keys and values for all queries",
-        "1",
-        "Fast transformer decoding (Shazeer, 2019, arXiv 1911.02150)",
-    ),
-    _shared_key_values(
-        "grouped-query",
-        "Two queries for every head of keys and values",
-        "self.heads // 2 if self.heads % 2 == 0 else self.heads",
-        "GQA (Ainslie et al., 2023, arXiv 2305.13245)",
-    ),
+    _multi_query(),
     _head_dim("smaller-heads", 8, "Heads of 8 channels, twice as many"),
     _head_dim("larger-heads", 32, "Heads of 32 channels, half as many"),
     _unscaled(),

@@ -113,7 +113,7 @@ ENTRIES = (
         title="A learned tanh in place of each norm",
         hypothesis="Norms mostly squash outliers, which a tanh does without statistics.",
         source="Transformers without normalization (Zhu et al., 2025, arXiv 2503.10622)",
-        expected_scaling="unknown",
+        expected_scaling="harmful",
         edit=_dynamic_tanh(),
     ),
 )

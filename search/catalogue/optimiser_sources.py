@@ -49,8 +49,8 @@ class Lion(torch.optim.Optimizer):
     """The sign of an interpolated momentum."""
 
     def __init__(self, groups: list[dict[str, object]], betas: tuple[float, float]) -> None:
-        """Signs are larger than Adam's steps: a fifth of the rate, five times the decay."""
-        groups = [{**group, "lr": group["lr"] / 5, "weight_decay": 5 * group["weight_decay"]} for group in groups]
+        """Signs are larger than Adam's steps: a third of the rate, three times the decay."""
+        groups = [{**group, "lr": group["lr"] / 3, "weight_decay": 3 * group["weight_decay"]} for group in groups]
         super().__init__(groups, {"betas": betas})
 
     @torch.no_grad()
