@@ -45,9 +45,7 @@ def main() -> None:
                 except EditError:
                     continue
         specs = {
-            key: [
-                lab.spec(recipe, chosen.rung, seed, shard="search", arm="tune", purpose="bracket") for seed in seeds
-            ]
+            key: [lab.spec(recipe, chosen.rung, seed, shard="search", arm="tune", purpose="bracket") for seed in seeds]
             for key, recipe in grid.items()
         }
         results = lab.launcher.finish("Tune", [spec for one in specs.values() for spec in one])
@@ -56,7 +54,9 @@ def main() -> None:
     for (name, factor), one in specs.items():
         losses = np.array([results[spec.run_id].val_loss for spec in one])
         worse = losses - base
-        print(f"{name:>24} x {factor:<5g} {losses.mean():.4f}  {worse.mean():+.4f} +- {worse.std(ddof=1) / len(one)**0.5:.4f}")
+        print(
+            f"{name:>24} x {factor:<5g} {losses.mean():.4f}  {worse.mean():+.4f} +- {worse.std(ddof=1) / len(one) ** 0.5:.4f}"
+        )
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class LocalExecutor:
         process = self._context.Process(
             target=work, args=(self._study_path, job, self._environment(job, place), sender), daemon=False
         )
-        with _main_hidden():
+        with main_hidden():
             process.start()
         sender.close()
         self._running[place] = (process, receiver, job, deaths)
@@ -143,7 +143,7 @@ def default_workers(ladder: Ladder) -> int:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
+def main_hidden() -> Iterator[None]:
     """Keep multiprocessing from running the calling script again in every worker, which would cost each its imports."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning
@@ -20,6 +20,9 @@ EXPLODED_FACTOR = 1.5
 """A mean training loss above this multiple of ln(vocabulary), a fifth of the way or later, has exploded."""
 
 
+Note = Callable[[Mapping[str, float | str]], None]
+
+
 class DivergedError(ScaleproofError):
     """The loss is not finite, or has exploded."""
 
@@ -32,9 +35,16 @@ class RecipeModule(lightning.LightningModule):
     """
 
     def __init__(
-        self, recipe: LoadedRecipe, rung: Rung, knobs: Mapping[str, float], vocab_size: int, *, compiled: bool = False
+        self,
+        recipe: LoadedRecipe,
+        rung: Rung,
+        knobs: Mapping[str, float],
+        vocab_size: int,
+        *,
+        compiled: bool = False,
+        note: Note = lambda point: None,
     ) -> None:
-        """Build the model; `rung.steps` is the length of the schedule."""
+        """Build the model; `rung.steps` is the length of the schedule. `note` is given each point of the curve."""
         super().__init__()
         self.automatic_optimization = False
         self.recipe = recipe
@@ -46,7 +56,7 @@ class RecipeModule(lightning.LightningModule):
         self.steps_done = 0
         self.timed_seconds = 0.0
         self.timed_steps = 0
-        self.points: list[dict[str, float]] = []
+        self._write = note
         self._warm = False
         self._random_state: dict[str, Any] | None = None
         self._stepper: Stepper | None = None
@@ -71,7 +81,7 @@ class RecipeModule(lightning.LightningModule):
         for ids in chunk:
             total += self._stepper.step(self.steps_done, ids, self.manual_backward)
             self.steps_done += 1
-        loss = float(total) / len(chunk)
+        loss = self._over_devices(total) / len(chunk)
         if self._warm:  # the first chunk of an attempt is warm-up: allocation, caches, compilation
             self.timed_seconds += self._clock() - started
             self.timed_steps += len(chunk)
@@ -86,7 +96,15 @@ class RecipeModule(lightning.LightningModule):
 
     def _note(self, loss: float) -> None:
         tokens = self.steps_done * self.rung.batch_tokens
-        self.points.append({"step": self.steps_done, "tokens": tokens, "seconds": self.timed_seconds, "value": loss})
+        self._write(
+            {
+                "name": "train_loss",
+                "step": self.steps_done,
+                "tokens": tokens,
+                "seconds": self.timed_seconds,
+                "value": loss,
+            }
+        )
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -95,19 +113,24 @@ class RecipeModule(lightning.LightningModule):
         if late and loss > EXPLODED_FACTOR * math.log(self.vocab_size):
             raise DivergedError(f"The training loss has exploded to {loss:.2f} at step {self.steps_done}.")
 
+    def _over_devices(self, value: Tensor) -> float:
+        """Mean over the devices, so that all of them see a divergence at the same step."""
+        if self.trainer.world_size > 1:
+            value = self.trainer.strategy.reduce(value, reduce_op="mean")
+        return float(value)
+
     def _clock(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the step, the clock, the curve and the random state: all that a bit-exact resumption needs."""
+        """Add the step, the clock and the random state: all that a bit-exact resumption needs."""
         assert self._stepper is not None
         checkpoint["scaleproof"] = {
             "steps_done": self.steps_done,
             "timed_seconds": self.timed_seconds,
             "timed_steps": self.timed_steps,
-            "points": self.points,
             "cpu_random_state": torch.get_rng_state(),
             "cuda_random_state": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
@@ -118,7 +141,6 @@ class RecipeModule(lightning.LightningModule):
         self.steps_done = saved["steps_done"]
         self.timed_seconds = saved["timed_seconds"]
         self.timed_steps = saved["timed_steps"]
-        self.points = saved["points"]
         self._random_state = saved
 
     def on_train_start(self) -> None:

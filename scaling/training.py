@@ -9,86 +9,30 @@ import resource
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
-from data.batches import evaluation_sequences, train_batch
+from data.batches import evaluation_sequences
 from data.errors import ScaleproofError
 from data.spool import SpoolWriter, new_attempt
 from data.study import Study
 from data.tokens import TokenSet
 from scaling import shape
+from scaling.checkpoints import Checkpoints, checkpoint_path, steps_done
+from scaling.chunks import Chunks
 from scaling.evaluation import bits_per_byte, mean_loss
-from scaling.ladder import Rung
-from scaling.loading import RecipeError, load
-from scaling.module import DivergedError, RecipeModule
+from scaling.loading import LoadedRecipe, RecipeError, load
+from scaling.module import DivergedError, Note, RecipeModule
 from scaling.preflight import check
+from scaling.ranks import peers
 from scaling.runs import REJECTED, RunSpec
 
-CHUNK_STEPS = 10
 REASON_CHARACTERS = 600
-
-TokenArray = np.ndarray[Any, np.dtype[Any]]
-
-
-class Chunks(IterableDataset[Tensor]):
-    """The harness's order of the data, from step `first` to the end of the schedule, in chunks of several steps.
-
-    It begins where the checkpoint stopped: a plain DataLoader would repeat data after a mid-epoch resumption.
-    """
-
-    def __init__(
-        self, tokens: TokenArray, rung: Rung, *, seed: int, first: int, device_index: int, devices: int
-    ) -> None:
-        """Read from `tokens`, a one-dimensional array of token ids."""
-        self._tokens, self._rung, self._seed, self._first = tokens, rung, seed, first
-        self._device_index, self._devices = device_index, devices
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yield int64 tensors (steps, batch / devices, context + 1)."""
-        rung = self._rung
-        for start in range(self._first, rung.steps, CHUNK_STEPS):
-            rows = [
-                torch.from_numpy(
-                    train_batch(
-                        self._tokens,
-                        seed=self._seed,
-                        step=step,
-                        batch_size=rung.batch_size,
-                        context=rung.context,
-                        device_index=self._device_index,
-                        devices=self._devices,
-                    )
-                )
-                for step in range(start, min(start + CHUNK_STEPS, rung.steps))
-            ]
-            yield torch.stack(rows)
-
-
-class Checkpoints(lightning.Callback):
-    """Saves the run every so many seconds, aside first and then renamed."""
-
-    def __init__(self, path: Path, every_seconds: float) -> None:
-        """Save to `path`."""
-        self._path, self._every = path, every_seconds
-        self._last = time.monotonic()
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Save when it is due."""
-        if time.monotonic() - self._last < self._every:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._path.with_suffix(".tmp")
-        trainer.save_checkpoint(aside)
-        aside.replace(self._path)
-        self._last = time.monotonic()
 
 
 def train(study_path: Path, spec: RunSpec) -> None:
@@ -104,8 +48,8 @@ def train(study_path: Path, spec: RunSpec) -> None:
         row: dict[str, Any] = {**spec.columns(), "attempt": attempt, "started_at": time.time()}
         writer.append("run", **row, status="running")
         try:
-            with _quiet():
-                row |= _train(study, spec, writer, attempt)
+            with _quiet(), peers(_train_as_peer, study_path, spec):
+                row |= _Run(study, spec).train(writer, attempt)
         except DivergedError as error:
             row |= {"status": "diverged", "reason": str(error)}
         except RecipeError as error:
@@ -116,102 +60,110 @@ def train(study_path: Path, spec: RunSpec) -> None:
             row |= {"status": "failed", "reason": _reason(error)}
         writer.append("run", **row, ended_at=time.time())
         writer.flush()
-    _checkpoint_path(study, spec).unlink(missing_ok=True)
+    checkpoint_path(study, spec).unlink(missing_ok=True)
 
 
-def _train(study: Study, spec: RunSpec, writer: SpoolWriter, attempt: int) -> dict[str, Any]:
-    ladder, rung = spec.setting.ladder, spec.rung
-    tokens = TokenSet.open(study.tokens)
-    recipe = load((study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8"))
-    size = shape.cached(
-        study.recipes / "shapes", spec.recipe_hash, recipe, rung=rung, base=spec.base, vocab_size=tokens.vocab_size
-    )
+def _train_as_peer(study_path: Path, spec: RunSpec) -> None:
+    """Train along on another device; a divergence is seen by all and reported by the first."""
+    with _quiet(), contextlib.suppress(DivergedError):
+        _Run(Study.open(study_path), spec).fit(lambda point: None)
 
-    if spec.preflight:
-        check(recipe, ladder, tokens.vocab_size)
 
-    torch.manual_seed(spec.seed)
-    knobs = recipe.resolve(rung, spec.base)
-    module = RecipeModule(recipe, rung, knobs, tokens.vocab_size, compiled=ladder.compile)
-    checkpoint = _checkpoint_path(study, spec)
-    resumed = checkpoint.is_file()
-    first = _steps_done(checkpoint) if resumed else 0
-    trainer = _trainer(spec, checkpoint)
-    chunks = Chunks(
-        tokens.shard("train"),
-        rung,
-        seed=spec.seed,
-        first=first,
-        device_index=trainer.global_rank,
-        devices=trainer.world_size,
-    )
-    try:
+class _Run:
+    """The parts of a run that every device needs, and those that only the first does."""
+
+    def __init__(self, study: Study, spec: RunSpec) -> None:
+        self.spec, self.ladder, self.rung = spec, spec.setting.ladder, spec.rung
+        self.tokens = TokenSet.open(study.tokens)
+        self.recipe: LoadedRecipe = load((study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8"))
+        self.checkpoint = checkpoint_path(study, spec)
+        self.shapes = study.recipes / "shapes"
+
+    def train(self, writer: SpoolWriter, attempt: int) -> dict[str, Any]:
+        """Check, fit and evaluate; returns the columns of the view `runs` that a finished run adds."""
+        spec, vocab_size = self.spec, self.tokens.vocab_size
+        size = shape.cached(
+            self.shapes, spec.recipe_hash, self.recipe, rung=self.rung, base=spec.base, vocab_size=vocab_size
+        )
+        if spec.preflight:
+            check(self.recipe, self.ladder, vocab_size)
+
+        def note(point: Mapping[str, float | str]) -> None:
+            writer.append("point", run_id=spec.run_id, attempt=attempt, **point)
+
+        trainer, module = self.fit(note)
+        val_loss = self._evaluate(trainer, module)
+        trained = self.rung.steps * self.rung.batch_tokens
+        note(
+            {
+                "name": "val_loss",
+                "step": self.rung.steps,
+                "tokens": trained,
+                "seconds": module.timed_seconds,
+                "value": val_loss,
+            }
+        )
+        return {
+            "status": "finished",
+            "val_loss": val_loss,
+            "val_bpb": bits_per_byte(val_loss, self.tokens.bytes_per_token(spec.shard)),
+            "params": size.params,
+            "params_non_embedding": size.params_non_embedding,
+            "tokens": trained,
+            "flops": size.flops_per_token * float(trained),
+            "seconds": module.timed_seconds,
+            "tokens_per_second": self.rung.batch_tokens / module.seconds_per_step,
+            "peak_memory_bytes": _peak_memory_bytes(module.device),
+            "device": _device_name(module.device),
+        }
+
+    def fit(self, note: Note) -> tuple[lightning.Trainer, RecipeModule]:
+        """Train to the end of the schedule, from the checkpoint where there is one."""
+        torch.manual_seed(self.spec.seed)
+        knobs = self.recipe.resolve(self.rung, self.spec.base)
+        module = RecipeModule(
+            self.recipe, self.rung, knobs, self.tokens.vocab_size, compiled=self.ladder.compile, note=note
+        )
+        first = steps_done(self.checkpoint)
+        trainer = self._trainer()
+        chunks = Chunks(
+            self.tokens.shard("train"),
+            self.rung,
+            seed=self.spec.seed,
+            first=first,
+            device_index=trainer.global_rank,
+        )
         trainer.fit(
             module,
             DataLoader(chunks, batch_size=None),
-            ckpt_path=checkpoint if resumed else None,
+            ckpt_path=self.checkpoint if first else None,
             weights_only=False,
         )
-    finally:
-        for point in module.points:
-            writer.append("point", run_id=spec.run_id, attempt=attempt, name="train_loss", **point)
+        return trainer, module
 
-    sequences = torch.from_numpy(
-        evaluation_sequences(tokens.shard(spec.shard), ladder.evaluation_sequences, rung.context)
-    )
-    with trainer.precision_plugin.val_step_context():
-        val_loss = mean_loss(module.model, sequences, rung.batch_size, tokens.vocab_size)
-    if not math.isfinite(val_loss):
-        raise DivergedError("The finished loss is not finite.")
-    trained = rung.steps * rung.batch_tokens
-    writer.append(
-        "point",
-        run_id=spec.run_id,
-        attempt=attempt,
-        name="val_loss",
-        step=rung.steps,
-        tokens=trained,
-        seconds=module.timed_seconds,
-        value=val_loss,
-    )
-    return {
-        "status": "finished",
-        "val_loss": val_loss,
-        "val_bpb": bits_per_byte(val_loss, tokens.bytes_per_token(spec.shard)),
-        "params": size.params,
-        "params_non_embedding": size.params_non_embedding,
-        "tokens": trained,
-        "flops": size.flops_per_token * float(trained),
-        "seconds": module.timed_seconds,
-        "tokens_per_second": rung.batch_tokens / module.seconds_per_step,
-        "peak_memory_bytes": _peak_memory_bytes(module.device),
-        "device": _device_name(module.device),
-    }
+    def _evaluate(self, trainer: lightning.Trainer, module: RecipeModule) -> float:
+        held_out = self.tokens.shard(self.spec.shard)
+        sequences = evaluation_sequences(held_out, self.ladder.evaluation_sequences, self.rung.context)
+        with trainer.precision_plugin.val_step_context():
+            loss = mean_loss(module.model, torch.from_numpy(sequences), self.rung.batch_size, module.vocab_size)
+        if not math.isfinite(loss):
+            raise DivergedError("The finished loss is not finite.")
+        return loss
 
-
-def _trainer(spec: RunSpec, checkpoint: Path) -> lightning.Trainer:
-    ladder = spec.setting.ladder
-    return lightning.Trainer(
-        accelerator=ladder.accelerator,
-        devices=spec.rung.devices,
-        precision=ladder.precision,
-        max_epochs=1,
-        callbacks=[Checkpoints(checkpoint, ladder.checkpoint_seconds)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-
-
-def _checkpoint_path(study: Study, spec: RunSpec) -> Path:
-    return study.checkpoints / f"{spec.run_id}.ckpt"
-
-
-def _steps_done(checkpoint: Path) -> int:
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    return int(saved["scaleproof"]["steps_done"])
+    def _trainer(self) -> lightning.Trainer:
+        return lightning.Trainer(
+            accelerator=self.ladder.accelerator,
+            devices=self.rung.devices,
+            strategy="ddp" if self.rung.devices > 1 else "auto",
+            precision=self.ladder.precision,
+            max_epochs=1,
+            callbacks=[Checkpoints(self.checkpoint, self.ladder.checkpoint_seconds)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
 
 
 def _peak_memory_bytes(device: torch.device) -> int:
