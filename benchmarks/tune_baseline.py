@@ -54,9 +54,8 @@ def main() -> None:
     for (name, factor), one in specs.items():
         losses = np.array([results[spec.run_id].val_loss for spec in one])
         worse = losses - base
-        print(
-            f"{name:>24} x {factor:<5g} {losses.mean():.4f}  {worse.mean():+.4f} +- {worse.std(ddof=1) / len(one) ** 0.5:.4f}"
-        )
+        error = worse.std(ddof=1) / len(one) ** 0.5
+        print(f"{name:>24} x {factor:<5g} {losses.mean():.4f}  {worse.mean():+.4f} +- {error:.4f}")
 
 
 if __name__ == "__main__":

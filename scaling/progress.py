@@ -62,7 +62,7 @@ class RichProgress:
 
     def say(self, text: str) -> None:
         """Print the best answer so far, above the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def cost(job: Job) -> float:
