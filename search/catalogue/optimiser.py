@@ -6,7 +6,7 @@ from functools import partial
 
 from scaling.edits import Edit, Replacement
 from search.catalogue.optimiser_sources import ADEMAMIX, CAUTIOUS, LION, MUON
-from search.catalogue.patch import after, before, define, edit, instead, times
+from search.catalogue.patch import after, before, define, edit, instead, lengthen, times
 from search.proposals import Proposal
 
 _DEFINITION = "def build_optimizer(model: nn.Module, rung: Rung, knobs: Mapping[str, float]) -> torch.optim.Optimizer:"
@@ -112,35 +112,35 @@ ENTRIES = (
     ),
     _entry(
         slug="beta2-longer",
-        title="A longer memory of squared gradients (beta2 0.99)",
+        title="Five times the memory of squared gradients (beta2)",
         hypothesis="Small batches make noisy second moments, which a longer average steadies.",
         source="Small batch size training for language models (Marek et al., 2025, arXiv 2507.07101)",
         expected_scaling="shrinks",
-        edit=edit(beta2=0.99),
+        edit=lengthen("beta2", 5),
     ),
     _entry(
         slug="beta2-shorter",
-        title="A shorter memory of squared gradients (beta2 0.9)",
+        title="Half the memory of squared gradients (beta2)",
         hypothesis="Few steps leave no time to average, and gradients shrink while one waits.",
         source="Adam (Kingma and Ba, 2014, arXiv 1412.6980); swept in most projects",
         expected_scaling="unknown",
-        edit=edit(beta2=0.9),
+        edit=lengthen("beta2", 0.5),
     ),
     _entry(
-        slug="beta1-lower",
-        title="Less momentum (beta1 0.8)",
-        hypothesis="A short run with noisy gradients gains from a quicker response.",
-        source="modded-nanogpt speedrun (Jordan et al., 2024)",
+        slug="beta1-longer",
+        title="Twice the memory of gradients (beta1)",
+        hypothesis="Noisy gradients are steadied by a longer average, if the run is long enough for it.",
+        source="Adam (Kingma and Ba, 2014, arXiv 1412.6980); swept in most projects",
         expected_scaling="unknown",
-        edit=edit(beta1=0.8),
+        edit=lengthen("beta1", 2),
     ),
     _entry(
         slug="epsilon-tiny",
-        title="A smaller epsilon (1e-10)",
+        title="A hundredth of the epsilon",
         hypothesis="Where gradients are tiny, epsilon damps steps; at this size it hardly ever does.",
         source="Small-scale proxies for large-scale instabilities (Wortsman et al., 2023, arXiv 2309.14322)",
         expected_scaling="unknown",
-        edit=edit(epsilon=1e-10),
+        edit=times("epsilon", 0.01),
     ),
     _entry(
         slug="learning-rate-double",

@@ -47,6 +47,11 @@ def times(knob: str, factor: float) -> Edit:
     return Edit(knobs={knob: float(f"{_baseline()[knob] * factor:.6g}")})
 
 
+def lengthen(knob: str, factor: float) -> Edit:
+    """An edit that multiplies the memory, 1 / (1 - beta) steps, of one of the baseline's averages."""
+    return Edit(knobs={knob: float(f"{1 - (1 - _baseline()[knob]) / factor:.6g}")})
+
+
 @functools.cache
 def _baseline() -> dict[str, float]:
     """The baseline's knob values, read from its source: to import it would import torch."""
