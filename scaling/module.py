@@ -132,7 +132,7 @@ class RecipeModule(lightning.LightningModule):
             "timed_seconds": self.timed_seconds,
             "timed_steps": self.timed_steps,
             "cpu_random_state": torch.get_rng_state(),
-            "cuda_random_state": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "cuda_random_state": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -148,5 +148,6 @@ class RecipeModule(lightning.LightningModule):
         if self._random_state is None:
             return
         torch.set_rng_state(self._random_state["cpu_random_state"])
-        if self._random_state["cuda_random_state"]:
-            torch.cuda.set_rng_state_all(self._random_state["cuda_random_state"])
+        if self._random_state["cuda_random_state"] is not None:
+            # Every device of a run draws alike, so that the first one's state serves all.
+            torch.cuda.set_rng_state(self._random_state["cuda_random_state"], self.device)

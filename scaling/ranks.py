@@ -5,14 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from torch import distributed
 
 from data.errors import ScaleproofError
 from scaling.executor import die_with_parent, ignore_interrupts, main_hidden
 from scaling.runs import RunSpec
+
+SECONDS_TO_DIE = 2.0
+"""A peer's connections break before its end is known."""
 
 Train = Callable[[Path, RunSpec], None]
 
@@ -25,7 +31,7 @@ def peers(train: Train, study_path: Path, spec: RunSpec) -> Iterator[None]:
     which would run the command line again.
 
     Raises:
-        ScaleproofError: when a peer failed.
+        ScaleproofError: when a peer failed or was killed.
     """
     devices = spec.rung.devices
     if devices == 1:
@@ -38,33 +44,66 @@ def peers(train: Train, study_path: Path, spec: RunSpec) -> Iterator[None]:
         "LOCAL_WORLD_SIZE": str(devices),
         "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": spec.run_id,
-        "OMP_NUM_THREADS": "1",
     }
-    context = multiprocessing.get_context("spawn")
-    started: list[BaseProcess] = []
-    for rank in range(1, devices):
-        environment = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        process: BaseProcess = context.Process(target=_peer, args=(train, study_path, spec, environment))
-        with main_hidden():
-            process.start()
-        started.append(process)
-    os.environ.update({**shared, "RANK": "0", "LOCAL_RANK": "0"})
+    started = [_start(train, study_path, spec, {**shared, **_place(rank)}) for rank in range(1, devices)]
     try:
-        yield
+        with _environment({**shared, **_place(0)}):
+            try:
+                yield
+            except ScaleproofError:
+                raise
+            except Exception as error:
+                # A broken connection to a peer that was killed is no fault of the recipe.
+                if _killed(started):
+                    raise ScaleproofError("The process of one of the run's devices was killed.") from error
+                raise
         for process in started:
             process.join()
         if any(process.exitcode for process in started):
-            raise ScaleproofError("A process of one of the run's devices failed.")
+            raise ScaleproofError("The process of one of the run's devices failed.")
     finally:
         for process in started:
             process.kill()
+            process.join()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
-def _peer(train: Train, study_path: Path, spec: RunSpec, environment: dict[str, str]) -> None:
+def _start(train: Train, study_path: Path, spec: RunSpec, environment: Mapping[str, str]) -> BaseProcess:
+    # Peers are forked from one process that has torch loaded and no device touched: it is imported once for all.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scaling.worker"])
+    process = context.Process(target=_peer, args=(train, study_path, spec, {**os.environ, **environment}))
+    with main_hidden():
+        process.start()
+    return process
+
+
+def _peer(train: Train, study_path: Path, spec: RunSpec, environment: Mapping[str, str]) -> None:
     die_with_parent()
     ignore_interrupts()
     os.environ.update(environment)
     train(study_path, spec)
+
+
+def _killed(started: list[BaseProcess]) -> bool:
+    connection.wait([process.sentinel for process in started], SECONDS_TO_DIE)
+    return any((process.exitcode or 0) < 0 for process in started)
+
+
+def _place(rank: int) -> dict[str, str]:
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+
+
+@contextmanager
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _free_port() -> int:

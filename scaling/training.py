@@ -92,6 +92,7 @@ class _Run:
             writer.append("point", run_id=spec.run_id, attempt=attempt, **point)
 
         trainer, module = self.fit(note)
+        module.to(trainer.strategy.root_device)  # Lightning leaves the model on the CPU
         val_loss = self._evaluate(trainer, module)
         trained = self.rung.steps * self.rung.batch_tokens
         note(
@@ -145,7 +146,8 @@ class _Run:
         held_out = self.tokens.shard(self.spec.shard)
         sequences = evaluation_sequences(held_out, self.ladder.evaluation_sequences, self.rung.context)
         with trainer.precision_plugin.val_step_context():
-            loss = mean_loss(module.model, torch.from_numpy(sequences), self.rung.batch_size, module.vocab_size)
+            batch_size = self.rung.batch_size // self.rung.devices
+            loss = mean_loss(module.model, torch.from_numpy(sequences), batch_size, module.vocab_size)
         if not math.isfinite(loss):
             raise DivergedError("The finished loss is not finite.")
         return loss
