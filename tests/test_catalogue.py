@@ -163,7 +163,7 @@ def test_a_placebo_changes_the_weights_and_nothing_else() -> None:
     build(load(placebo_edit(7).apply(BASELINE)), TINY, "meta")
     assert placebo_proposal(7).placebo
     assert placebo_proposal(7).edit == placebo_edit(7)
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="numbered from 1"):
         placebo_edit(0)
 
 
