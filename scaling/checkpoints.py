@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import time
 from pathlib import Path
 
@@ -18,11 +20,24 @@ def checkpoint_path(study: Study, spec: RunSpec) -> Path:
 
 
 def steps_done(checkpoint: Path) -> int:
-    """How many optimiser steps a checkpoint holds; 0 when there is none."""
+    """How many optimiser steps a checkpoint holds; 0 when there is none that can be read."""
     if not checkpoint.is_file():
         return 0
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    return int(saved["scaleproof"]["steps_done"])
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=False)
+        return int(saved["scaleproof"]["steps_done"])
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError):
+        return 0
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """Remove what is left of a run that has ended, a half-written checkpoint too."""
+    for path in (checkpoint, _aside(checkpoint)):
+        path.unlink(missing_ok=True)
+
+
+def _aside(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".tmp")
 
 
 class Checkpoints(lightning.Callback):
@@ -41,8 +56,10 @@ class Checkpoints(lightning.Callback):
         if not due:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._path.with_suffix(".tmp")
+        aside = _aside(self._path)
         trainer.save_checkpoint(aside)
         if trainer.is_global_zero:
+            with aside.open("rb") as saved:
+                os.fsync(saved.fileno())
             aside.replace(self._path)
         self._last = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,6 +17,9 @@ from data.errors import InputError
 from scaling.edits import Recipe
 from scaling.knobs import Knob, resolve
 from scaling.ladder import Rung
+
+RECIPE_FILE = "recipe.py"
+SAID_CHARACTERS = 300
 
 
 class RecipeError(InputError):
@@ -42,7 +46,7 @@ class LoadedRecipe:
         try:
             model = self.module.build_model(rung, knobs, vocab_size)
         except Exception as error:
-            raise RecipeError(f"The recipe's build_model fails at rung {rung.name}: {_said(error)}.") from error
+            raise RecipeError(f"The recipe's build_model fails at rung {rung.name}: {said(error)}.") from error
         if not isinstance(model, nn.Module):
             raise RecipeError(f"The recipe's build_model must return a torch module, not {type(model).__name__}.")
         return model
@@ -56,7 +60,7 @@ class LoadedRecipe:
         try:
             built = self.module.build_optimizer(model, rung, knobs)
         except Exception as error:
-            raise RecipeError(f"The recipe's build_optimizer fails at rung {rung.name}: {_said(error)}.") from error
+            raise RecipeError(f"The recipe's build_optimizer fails at rung {rung.name}: {said(error)}.") from error
         optimizers = list(built) if isinstance(built, (list, tuple)) else [built]
         if not optimizers or not all(isinstance(one, torch.optim.Optimizer) for one in optimizers):
             raise RecipeError("The recipe's build_optimizer must return a torch optimizer, or a list of them.")
@@ -92,9 +96,10 @@ def load(recipe: Recipe | str) -> LoadedRecipe:
     # Classes look their own module up while they are defined (dataclasses do).
     sys.modules[module.__name__] = module
     try:
-        exec(compile(text, "recipe.py", "exec"), module.__dict__)
+        exec(compile(text, RECIPE_FILE, "exec"), module.__dict__)
     except Exception as error:
-        raise RecipeError(f"The recipe does not import: {_said(error)}.") from error
+        _require_overlaid_knobs(text, module)
+        raise RecipeError(f"The recipe does not import: {said(error)}.") from error
     for name in ("build_model", "build_optimizer", "schedule"):
         if not callable(getattr(module, name, None)):
             raise RecipeError(f"The recipe has no function {name}; every recipe must define it.")
@@ -115,5 +120,16 @@ def check_logits(logits: object, batch: int, time: int, vocab_size: int) -> None
         )
 
 
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip()[:300] or 'no message'}".rstrip(".")
+def said(error: BaseException) -> str:
+    """What an error says, without a full stop, and the last line of the recipe that it passed."""
+    text = f"{type(error).__name__}: {str(error).strip()[:SAID_CHARACTERS] or 'no message'}".rstrip(".")
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == RECIPE_FILE]
+    return f"{text} (line {lines[-1]} of the recipe)" if lines else text
+
+
+def _require_overlaid_knobs(text: str, module: ModuleType) -> None:
+    """Raise `RecipeError` when a knob value is laid over a recipe that lacks the knob."""
+    known = getattr(module, "KNOBS", None)
+    for name in Recipe.from_text(text).knobs:
+        if isinstance(known, dict) and name not in known:
+            raise RecipeError(f"The recipe has no knob {name!r}; its knobs are {', '.join(map(str, known))}.")

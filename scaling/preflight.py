@@ -51,6 +51,10 @@ def check_leak(model: torch.nn.Module, ids: torch.Tensor, vocab_size: int) -> No
         future[:, cut:] = (ids[:, cut:] + 1) % vocab_size
         neighbour[1] = (ids[1] + 1) % vocab_size
         before = model(ids)
+        if not before.isfinite().all():
+            raise RecipeError(
+                "The recipe's model cannot be tested for looking ahead: with fresh weights its logits are not finite."
+            )
         if float((model(future)[:, :cut] - before[:, :cut]).abs().max()) > LEAK_TOLERANCE:
             raise RecipeError("The recipe's model looks ahead: its logits change with tokens that come later.")
         if float((model(neighbour)[0] - before[0]).abs().max()) > LEAK_TOLERANCE:

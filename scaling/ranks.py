@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import distributed
 
 from data.errors import ScaleproofError
-from scaling.executor import die_with_parent, ignore_interrupts, main_hidden
+from scaling.executor import DIED, die_with_parent, ignore_interrupts, main_hidden
 from scaling.runs import RunSpec
 
 SECONDS_TO_DIE = 2.0
@@ -55,12 +55,12 @@ def peers(train: Train, study_path: Path, spec: RunSpec) -> Iterator[None]:
             except Exception as error:
                 # A broken connection to a peer that was killed is no fault of the recipe.
                 if _killed(started):
-                    raise ScaleproofError("The process of one of the run's devices was killed.") from error
+                    raise ScaleproofError(DIED) from error
                 raise
         for process in started:
             process.join()
         if any(process.exitcode for process in started):
-            raise ScaleproofError("The process of one of the run's devices failed.")
+            raise ScaleproofError(DIED)
     finally:
         for process in started:
             process.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -12,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling.ladder import Rung
-from scaling.loading import LoadedRecipe, RecipeError, check_logits
+from scaling.loading import LoadedRecipe, RecipeError, check_logits, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
         except RecipeError:
             raise
         except Exception as error:
-            raise RecipeError(f"The recipe does not run on the meta device at rung {rung.name}: {error}.") from error
+            raise RecipeError(
+                f"The recipe does not run on the meta device at rung {rung.name}: {said(error)}."
+            ) from error
     return Shape(*count_params(model), counter.get_total_flops() / rung.context)
 
 
@@ -56,9 +60,11 @@ def count_params(model: nn.Module) -> tuple[int, int]:
 
 
 def cached(folder: Path, recipe_hash: str, recipe: LoadedRecipe, *, rung: Rung, base: Rung, vocab_size: int) -> Shape:
-    """Like `measure`, kept in a file per recipe and rung."""
-    path = folder / f"{recipe_hash}-{rung.depth}x{rung.width}x{rung.context}-{vocab_size}.json"
-    if path.is_file():
+    """Like `measure`, kept in a file per recipe, rung and horizon: a knob that follows tokens may change the shape."""
+    sizes = [one.model_dump(exclude={"name"}) for one in (rung, base)]
+    key = hashlib.blake2b(json.dumps([sizes, vocab_size], sort_keys=True).encode(), digest_size=8).hexdigest()
+    path = folder / f"{recipe_hash}-{key}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):  # not there, or torn by a power cut
         return Shape(**json.loads(path.read_text(encoding="utf-8")))
     shape = measure(recipe, rung, base, vocab_size)
     folder.mkdir(parents=True, exist_ok=True)

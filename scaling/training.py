@@ -7,7 +7,6 @@ import logging
 import math
 import resource
 import time
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,16 +22,14 @@ from data.spool import SpoolWriter, new_attempt
 from data.study import Study
 from data.tokens import TokenSet
 from scaling import shape
-from scaling.checkpoints import Checkpoints, checkpoint_path, steps_done
+from scaling.checkpoints import Checkpoints, checkpoint_path, remove_checkpoint, steps_done
 from scaling.chunks import Chunks
 from scaling.evaluation import bits_per_byte, mean_loss
-from scaling.loading import LoadedRecipe, RecipeError, load
+from scaling.loading import LoadedRecipe, RecipeError, load, said
 from scaling.module import DivergedError, Note, RecipeModule
 from scaling.preflight import check
 from scaling.ranks import peers
 from scaling.runs import REJECTED, RunSpec
-
-REASON_CHARACTERS = 600
 
 
 def train(study_path: Path, spec: RunSpec) -> None:
@@ -57,10 +54,10 @@ def train(study_path: Path, spec: RunSpec) -> None:
         except (OSError, MemoryError, ScaleproofError):
             raise
         except Exception as error:
-            row |= {"status": "failed", "reason": _reason(error)}
+            row |= {"status": "failed", "reason": said(error)}
         writer.append("run", **row, ended_at=time.time())
         writer.flush()
-    checkpoint_path(study, spec).unlink(missing_ok=True)
+    remove_checkpoint(checkpoint_path(study, spec))
 
 
 def _train_as_peer(study_path: Path, spec: RunSpec) -> None:
@@ -176,12 +173,6 @@ def _peak_memory_bytes(device: torch.device) -> int:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _reason(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__}: {error} (line {last.lineno} of {Path(last.filename).name})"
-    return said[:REASON_CHARACTERS]
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning  # noqa: F401  loaded once in the warm parent, so that no fork pays for it
 import torch
 
+from data.errors import ScaleproofError
 from scaling.executor import die_with_parent, ignore_interrupts
 from scaling.runs import Job, RunSpec
 from scaling.timing import time_pair
@@ -30,6 +31,8 @@ def work(study_path: Path, job: Job, environment: dict[str, str], sender: Connec
             time_pair(study_path, job)
     except (OSError, MemoryError) as error:
         sender.send(f"This machine could not do the run: {type(error).__name__}: {error}.")
+    except ScaleproofError as error:
+        sender.send(str(error))
     except Exception as error:
         sender.send(f"{type(error).__name__}: {error}")
     else:
