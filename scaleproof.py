@@ -35,6 +35,7 @@ StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's fo
 Workers = Annotated[int | None, typer.Option(min=1, help="Runs at a time; found from the machine by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Preset = Annotated[str, typer.Option(help="demo, cpu, h100 or h100x8.")]
+Recipe = Annotated[Path | None, typer.Option(help="A baseline of your own, a Python file; it becomes STUDY/recipe.py.")]
 Corpus = Annotated[str | None, typer.Option(help="A .txt, .jsonl or .parquet file, or a folder of them.")]
 
 
@@ -72,6 +73,7 @@ def init(
     preset: Preset = "cpu",
     ladder: Annotated[str | None, typer.Option(help="Another ladder: a preset's name or a TOML file.")] = None,
     corpus: Corpus = None,
+    recipe: Recipe = None,
     tokenizer: Annotated[str | None, typer.Option(help="bytes, or bpe for a trained vocabulary.")] = None,
     vocab_size: Annotated[int | None, typer.Option(min=257, help="Size of the trained vocabulary.")] = None,
 ) -> None:
@@ -79,7 +81,8 @@ def init(
     from transfer.presets import create_study
 
     chosen = {"source": corpus, "tokenizer": tokenizer, "vocab_size": vocab_size}
-    study = create_study(path, preset, ladder=ladder, corpus={k: v for k, v in chosen.items() if v is not None})
+    given = {key: value for key, value in chosen.items() if value is not None}
+    study = create_study(path, preset, ladder=ladder, corpus=given, recipe=recipe)
     typer.echo(f"Made {study.path}; its settings are in {study.settings_file}. Next: scaleproof plan {study.path}")
 
 
@@ -100,11 +103,12 @@ def search(
     path: StudyPath,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials, placebos counted; from the settings.")] = None,
     workers: Workers = None,
+    proposer: Annotated[str | None, typer.Option(help="catalogue or optuna; from the settings.")] = None,
 ) -> None:
     """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
     from search.session import run_search
 
-    if not run_search(_open(path), _console(), workers, trials):
+    if not run_search(_open(path), _console(), workers, trials, proposer):
         typer.echo("Nothing to do: this search is finished.")
     _print_rows(path, "select status, count(*) as trials from trials group by status order by status")
 

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from data.batches import train_batch
 from scaling.checkpoints import Checkpoints
 from scaling.chunks import CHUNK_STEPS, Chunks
-from scaling.lab import baseline_recipe
+from scaling.lab import packaged_recipe
 from scaling.ladder import Rung, load_ladder
 from scaling.loading import LoadedRecipe, load
 from scaling.module import RecipeModule
@@ -60,7 +60,7 @@ def main() -> None:
     chosen = parser.parse_args()
     silence()
     torch.set_num_threads(1)
-    ladder, recipe = load_ladder(chosen.preset), load(baseline_recipe())
+    ladder, recipe = load_ladder(chosen.preset), load(packaged_recipe())
     ratios = []
     for rung in ladder.rungs:
         short = rung.at_horizon((chosen.steps + CHUNK_STEPS) * rung.batch_tokens)

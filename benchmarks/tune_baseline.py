@@ -32,10 +32,11 @@ def main() -> None:
         create_study(chosen.study, chosen.preset)
     from data.study import Study
 
-    baseline = baseline_recipe()
+    study = Study.open(chosen.study)
+    baseline = baseline_recipe(study)
     knobs = load(baseline).knobs
     seeds = range(700, 700 + chosen.seeds)
-    with open_lab(Study.open(chosen.study), Console()) as lab:
+    with open_lab(study, Console()) as lab:
         grid: dict[tuple[str, float], Recipe] = {("baseline", 1.0): baseline}
         for argument in chosen.knobs:
             name, _, factors = argument.partition("=")

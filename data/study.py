@@ -25,8 +25,10 @@ class Study:
     settings: dict[str, Any]
 
     @classmethod
-    def create(cls, path: Path | str, settings: dict[str, Any]) -> Self:
+    def create(cls, path: Path | str, settings: dict[str, Any], recipe: str | None = None) -> Self:
         """Make a study folder; `settings` go to `study.toml`, entries that are None left out.
+
+        `recipe` is the source of a baseline of the study's own; without one the packaged recipe serves.
 
         The settings file is written last: a folder without one is no study yet, and creating it again goes through.
         Raises InputError when a study is there already, the folder cannot be written, or a setting does not fit TOML.
@@ -41,6 +43,8 @@ class Study:
         try:
             for folder in (study.recipes, study.tokens, study.runs, study.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
+            if recipe is not None:
+                write_aside(study.recipe, recipe.encode())
             write_aside(study.settings_file, text.encode())
         except OSError as error:
             raise InputError(
@@ -78,6 +82,11 @@ class Study:
     def settings_file(self) -> Path:
         """What the user set."""
         return self.path / "study.toml"
+
+    @property
+    def recipe(self) -> Path:
+        """The baseline, where the study has one of its own."""
+        return self.path / "recipe.py"
 
     @property
     def recipes(self) -> Path:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, resources
+from pathlib import Path
 
 from rich.console import Console
 
 from data.compact import compact
+from data.errors import InputError
 from data.spool import SpoolWriter
 from data.store import Store
 from data.study import Study
@@ -91,9 +93,32 @@ class Lab:
         return json.loads(rows[0]["value"]) if rows else None
 
 
-def baseline_recipe() -> Recipe:
+def packaged_recipe() -> Recipe:
     """The recipe that comes with the package."""
     return Recipe(resources.files("scaling").joinpath("recipe.py").read_text(encoding="utf-8"))
+
+
+def baseline_recipe(study: Study) -> Recipe:
+    """The study's own recipe where it has one, or else the one that comes with the package.
+
+    Raises:
+        InputError: when the study's recipe cannot be read.
+    """
+    return read_recipe_file(study.recipe) if study.recipe.exists() else packaged_recipe()
+
+
+def read_recipe_file(path: Path) -> Recipe:
+    """Read a recipe that a user wrote.
+
+    Raises:
+        InputError: when there is no such file, or it is not UTF-8.
+    """
+    try:
+        return Recipe(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"The recipe {path} is not UTF-8; convert it first.") from None
+    except OSError as error:
+        raise InputError(f"Cannot read the recipe {path}: {error.strerror}; give a Python file.") from None
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def check(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int) -> None:
     ids = torch.randint(vocab_size, (2, rung.context))
     logits = model(ids)
     check_logits(logits, 2, rung.context, vocab_size)
-    loss = cross_entropy(logits, ids)
+    loss = cross_entropy(logits.detach(), ids)
     if not math.isfinite(float(loss)):
         raise RecipeError("The recipe's model gives a loss that is not finite before any training.")
     check_leak(model, ids, vocab_size)

@@ -12,40 +12,51 @@ from search.settings import SearchSettings
 DONE = "search_done"
 
 
-def search_mark(study: Study, trials: int | None = None) -> str:
-    """What a finished search of these settings leaves; `trials` overrides the study's own number.
+def search_mark(study: Study, trials: int | None = None, proposer: str | None = None) -> str:
+    """What a finished search of these settings leaves; `trials` and `proposer` override the study's own.
 
     Raises:
         InputError: for settings that are not valid.
     """
-    return mark(study, baseline_recipe(), {"search": _settings(study, trials).model_dump(mode="json")})
+    settings = search_settings(study, trials, proposer)
+    return mark(study, baseline_recipe(study), {"search": settings.model_dump(mode="json")})
 
 
-def run_search(study: Study, console: Console, workers: int | None = None, trials: int | None = None) -> bool:
+def run_search(
+    study: Study,
+    console: Console,
+    workers: int | None = None,
+    trials: int | None = None,
+    proposer: str | None = None,
+) -> bool:
     """Search with the study's settings. Returns False, having done nothing, when it had been finished before.
 
     Raises:
-        InputError: for settings that are not valid.
+        InputError: for settings that are not valid, and for a baseline that breaks the recipe's contract.
         ScaleproofError: when the work cannot be done.
     """
-    wanted = search_mark(study, trials)
+    wanted = search_mark(study, trials, proposer)
     if is_done(study, DONE, wanted):
         return False
     # Only work that is really to be done pays for torch.
     from scaling.loading import load
+    from search.baseline import check_baseline
     from search.proposers import make_proposer
     from search.search import Search
 
-    settings, baseline = _settings(study, trials), baseline_recipe()
+    settings, baseline = search_settings(study, trials, proposer), baseline_recipe(study)
     knobs = load(baseline).knobs
-    proposer, placebo = make_proposer(settings, knobs)
+    chosen, placebo = make_proposer(settings, knobs)
     with open_lab(study, console, workers) as lab:
+        check_baseline(baseline, lab.setting.ladder, lab.vocab_size)
         search = Search(lab, baseline, settings, placebo=placebo, learning_rate=knobs["learning_rate"].value)
-        search.run(proposer)
+        search.run(chosen)
         lab.fact(DONE, wanted)
     return True
 
 
-def _settings(study: Study, trials: int | None) -> SearchSettings:
-    values = study.settings.get("search", {})
-    return SearchSettings.read(values if trials is None else {**values, "trials": trials})
+def search_settings(study: Study, trials: int | None, proposer: str | None) -> SearchSettings:
+    """The study's own settings of a search, with those overridden that are given."""
+    given = {"trials": trials, "proposer": proposer}
+    values = {**study.settings.get("search", {}), **{key: value for key, value in given.items() if value is not None}}
+    return SearchSettings.read(values)

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import torch
 
-from data.encoding import ByteEncoding
 from data.store import Store
 from data.study import Study
 from data.tokens import CorpusSettings
 from scaling.executor import default_workers
-from scaling.ladder import Ladder, Rung, parse_ladder
 from scaling.lab import baseline_recipe
+from scaling.ladder import Ladder, Rung, parse_ladder
 from scaling.loading import LoadedRecipe, load
 from scaling.shape import Shape, measure
 from scaling.stepper import Stepper
 from search.settings import SearchSettings
 from transfer.power import ALPHA, POWER, smallest_visible_saving
+from transfer.presets import vocabulary
 from transfer.settings import TransferSettings
 
 ASSUMED = {"cpu": (0.03, 0.45, 0.01), "gpu": (0.001, 0.16, 0.003)}
@@ -65,8 +65,8 @@ def make_plan(study: Study) -> Plan:
     settings = TransferSettings.read(study.settings.get("transfer", {}))
     findings = settings.max_findings or max(1, SearchSettings.read(study.settings.get("search", {})).trials // 4)
     corpus = CorpusSettings.read(study.settings.get("corpus", {}))
-    vocab_size = ByteEncoding.vocab_size if corpus.tokenizer == "bytes" else corpus.vocab_size
-    recipe, workers = load(baseline_recipe()), default_workers(ladder)
+    vocab_size = vocabulary(corpus)
+    recipe, workers = load(baseline_recipe(study)), default_workers(ladder)
     measured = {
         row["rung"]: (row["sigma"], row["kappa"])
         for row in Store(study.path).rows("select rung, sigma, kappa from slopes where kappa > 0")

@@ -7,8 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from data.corpus import documents
+from data.encoding import ByteEncoding
 from data.study import Study
 from data.tokens import CorpusSettings
+from scaling.lab import read_recipe_file
 from scaling.ladder import PRESETS, load_ladder, parse_ladder
 from search.settings import SearchSettings
 from transfer.settings import TransferSettings
@@ -38,6 +41,38 @@ def check_settings(settings: dict[str, Any]) -> None:
     TransferSettings.read(settings.get("transfer", {}))
 
 
-def create_study(path: Path, preset: str, *, ladder: str | None = None, corpus: dict[str, Any] | None = None) -> Study:
-    """Make a study folder with the settings of a preset; see `study_settings`."""
-    return Study.create(path, study_settings(preset, ladder=ladder, corpus=corpus))
+def create_study(
+    path: Path,
+    preset: str,
+    *,
+    ladder: str | None = None,
+    corpus: dict[str, Any] | None = None,
+    recipe: Path | None = None,
+) -> Study:
+    """Make a study folder with the settings of a preset, and a baseline of its own where `recipe` names a file.
+
+    Raises:
+        InputError: as `study_settings` does, for a corpus that is not there, and for a recipe that breaks its contract.
+    """
+    settings = study_settings(preset, ladder=ladder, corpus=_found(corpus or {}))
+    if recipe is None:
+        return Study.create(path, settings)
+    from search.baseline import check_baseline  # needs torch
+
+    baseline = read_recipe_file(recipe)
+    check_baseline(baseline, parse_ladder(settings["ladder"]), vocabulary(CorpusSettings.read(settings["corpus"])))
+    return Study.create(path, settings, baseline.text)
+
+
+def vocabulary(corpus: CorpusSettings) -> int:
+    """The number of ids that a corpus will have, at most."""
+    return ByteEncoding.vocab_size if corpus.tokenizer == "bytes" else corpus.vocab_size
+
+
+def _found(corpus: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the corpus where it really is, so that the study works from any folder."""
+    source = corpus.get("source")
+    if source is None or source == "python":
+        return corpus
+    next(documents(source))  # it raises for a corpus that is missing, empty, or not text
+    return {**corpus, "source": str(Path(source).resolve())}

@@ -26,7 +26,7 @@ def promotion_mark(study: Study) -> str:
     if not store.rows("select 1 from facts where name = $name", {"name": SEARCH_DONE}):
         raise InputError(f"The study {study.path} has no finished search; run `scaleproof search {study.path}` first.")
     findings = store.rows("select finding_id, effect from findings order by effect desc, finding_id")
-    return mark(study, baseline_recipe(), {"transfer": settings.model_dump(mode="json"), "findings": findings})
+    return mark(study, baseline_recipe(study), {"transfer": settings.model_dump(mode="json"), "findings": findings})
 
 
 def run_promotion(study: Study, console: Console, workers: int | None = None) -> bool:
@@ -45,7 +45,7 @@ def run_promotion(study: Study, console: Console, workers: int | None = None) ->
     from transfer.arms import read_findings
     from transfer.promote import Promotion
 
-    settings, baseline = TransferSettings.read(study.settings.get("transfer", {})), baseline_recipe()
+    settings, baseline = TransferSettings.read(study.settings.get("transfer", {})), baseline_recipe(study)
     with open_lab(study, console, workers) as lab:
         ladder = lab.setting.ladder
         target = measure(load(baseline), ladder.target, ladder.base, lab.vocab_size)
