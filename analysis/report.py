@@ -117,7 +117,7 @@ def _context(study_path: Path, evidence: Evidence, scene: Scene, pictures: list[
         "where": tables.top_interval(evidence),
         "axis": main_axis(evidence),
         "verdicts": tables.verdict_lines(evidence, scene),
-        "without": tables.without_table(evidence, scene),
+        "contributions": tables.contribution_table(evidence, scene),
         "interactions": tables.interaction_sentences(evidence),
         "glossary": GLOSSARY,
         "pictures": pictures,

@@ -1,5 +1,6 @@
 """The report's tables of results: words and numbers ready to print, the same for HTML and Markdown."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,24 +85,30 @@ def _rung_of(row: dict[str, Any], evidence: Evidence) -> int | None:
     return evidence.top_rung if rung is None else rung
 
 
-def without_table(evidence: Evidence, scene: Scene) -> Table:
-    """Return what the stack saves without each of its members, at the rungs where that was run."""
-    axis = main_axis(evidence)
-    rows = []
-    for row in evidence.savings:
-        if row["axis"] == axis and row["arm"].startswith("without:"):
-            whole = evidence.saving("stack", axis, row["rung"])
-            rows.append(
-                [
-                    scene.title(row["arm"]),
-                    params_text(row["params"]),
-                    saving_text(row["saving"], row["saving_low"], row["saving_high"]),
-                    MISSING
-                    if whole is None
-                    else saving_text(whole["saving"], whole["saving_low"], whole["saving_high"]),
-                ]
-            )
-    return Table([("Arm", False), ("Params", True), (f"Saving in {axis}", True), ("The whole stack", True)], rows)
+def contribution_table(evidence: Evidence, scene: Scene) -> Table:
+    """Return what each member adds to the stack, the most first: by leaving it out, or by the half-stacks of a plan."""
+    ways = {"without:": "the stack, less the stack without it", "plan:": "half-stacks with it, less those without"}
+    rows = [
+        (row["ln_speedup"] if row["ln_speedup"] is not None else -9.0, way, row)
+        for row in evidence.interactions
+        for prefix, way in ways.items()
+        if row["arm"].startswith(prefix)
+    ]
+    return Table(
+        [("Member", False), ("Saves within the stack", True), ("Measured by", False)],
+        [
+            [
+                scene.title(f"alone:{row['arm'].partition(':')[2]}"),
+                saving_text(*(_saved(row[name]) for name in ("ln_speedup", "low", "high"))),
+                way,
+            ]
+            for _, way, row in sorted(rows, key=lambda one: (-one[0], one[2]["arm"]))
+        ],
+    )
+
+
+def _saved(ln_speedup: float | None) -> float | None:
+    return None if ln_speedup is None else 1 - math.exp(-ln_speedup)
 
 
 def landing_table(evidence: Evidence, scene: Scene) -> Table:
@@ -177,6 +184,7 @@ def interaction_sentences(evidence: Evidence) -> list[str]:
         f"(90 % interval {number(row['low'])} to {number(row['high'])}); below "
         "0 its members save less together than apart."
         for row in evidence.interactions
+        if row["arm"] == "stack"
     ]
 
 

@@ -381,3 +381,6 @@ def _landing(writer: Writer, random: np.random.Generator) -> None:
         high=-0.01,
         detail="stack less the plan's effects",
     )
+    for (finding, *_), ln_speedup in zip(FINDINGS, (0.12, -0.01), strict=False):
+        arm = f"without:{finding}"
+        writer.add("interaction", arm=arm, rung=2, ln_speedup=ln_speedup, low=ln_speedup - 0.05, high=ln_speedup + 0.05)

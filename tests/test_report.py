@@ -64,6 +64,13 @@ def test_nothing_a_trial_wrote_becomes_markup(study: Path, page: Page) -> None:
     assert "<script>alert(1)</script>" in page.text
 
 
+def test_what_carries_the_stack_is_told_by_member(page: Page) -> None:
+    assert "What carries the stack" in page.text
+    carried = page.text.partition("What carries the stack")[2].partition("How to read it")[0]
+    assert carried.index("11 % (") < carried.index(FINDINGS[1][1]), "the member that adds most comes first"
+    assert carried.index(FINDINGS[1][1]) < carried.index("−1 % (")
+
+
 def test_nothing_a_trial_wrote_becomes_markdown(study: Path) -> None:
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
     page = Page(reader.render((study / "report.md").read_text()))
