@@ -136,7 +136,7 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
         store = Store(study.path, PATIENCE_SECONDS)
         executor = LocalExecutor(study.path, ladder, workers)
         with study.writer() as writer:
-            launcher = Launcher(store, executor, progress)
+            launcher = Launcher(store, executor, progress, writer)
             setting = Setting(ladder, tokens.digest)
             lab = Lab(study, setting, store, launcher, writer, progress, tokens.vocab_size)
             _record_facts(lab, tokens)

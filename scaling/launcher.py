@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from data.errors import ScaleproofError
+from data.spool import SpoolWriter
 from data.store import Store
 from scaling.executor import Executor
 from scaling.progress import cost
@@ -28,9 +29,10 @@ class Progress(Protocol):
 class Launcher:
     """Finishes runs through an executor, skipping those that the store has."""
 
-    def __init__(self, store: Store, executor: Executor, progress: Progress) -> None:
-        """Use `store` to look results up."""
+    def __init__(self, store: Store, executor: Executor, progress: Progress, writer: SpoolWriter) -> None:
+        """Use `store` to look results up, and `writer` to say what is queued."""
         self.store = store
+        self._writer = writer
         self._executor = executor
         self._progress = progress
 
@@ -72,6 +74,9 @@ class Launcher:
             return
         # The longest first, so that no long run is left alone at the end.
         ordered = sorted(jobs, key=cost, reverse=True)
+        for job in ordered:
+            if isinstance(job, RunSpec):
+                self._writer.append("run", **job.columns(), attempt=0, status="queued")
         self._progress.begin(title, ordered, already)
         for ended in self._executor.run(ordered):
             if ended.error is not None:
