@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data.errors import ScaleproofError
 
-_OVERLAY = re.compile(r"^KNOBS\['(\w+)'\] = KNOBS\['\1'\]\.at\((.+)\)\n$")
+_OVERLAY = re.compile(r"^KNOBS\['(\w+)'\] = KNOBS\['\1'\]\.at\((-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\)\n$")
 
 
 class EditError(ScaleproofError):
@@ -36,13 +36,15 @@ class Recipe:
 
     @classmethod
     def from_text(cls, text: str) -> Recipe:
-        """Read back what `text` gave."""
+        """Read back what `text` gave; lines that look like it but are the source's own stay in the source."""
         lines = text.splitlines(keepends=True)
         knobs: dict[str, float] = {}
         while lines and (match := _OVERLAY.match(lines[-1])):
-            knobs[match[1]] = float(match[2])
+            number = match[2]
+            knobs[match[1]] = int(number) if number.lstrip("-").isdigit() else float(number)
             lines.pop()
-        return cls("".join(lines[:-1] if knobs else lines), knobs)
+        recipe = cls("".join(lines).removesuffix("\n"), knobs)
+        return recipe if recipe.text == text else cls(text)
 
     @property
     def text(self) -> str:
