@@ -100,7 +100,7 @@ KINDS: dict[str, Kind] = {
             note="reason",
             boolean="fragile",
             integer="rung pairs_to_settle",
-            real="retention p_holm",
+            real="retention retention_low retention_high p_holm",
         ),
     ),
     "forecast": Kind(
@@ -130,7 +130,12 @@ KINDS: dict[str, Kind] = {
     "power": Kind(
         "powers",
         ("rung", "axis"),
-        _columns(text="axis", integer="rung params pairs", real="smallest_saving sigma kappa"),
+        _columns(
+            text="axis",
+            boolean="assumed",
+            integer="rung params pairs",
+            real="smallest_saving sigma kappa correlation s_time",
+        ),
     ),
     "fit": Kind("fits", ("arm", "form"), _columns(text="arm form", json="parameters", real="objective")),
     "prediction": Kind(

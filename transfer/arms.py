@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import ScaleproofError
@@ -84,12 +84,16 @@ def make_arms(baseline: Recipe, findings: Sequence[Finding]) -> Arms:
         findings[index].finding_id: f"It conflicts with stronger findings of the stack: {reason}"
         for index, reason in left_out.items()
     }
-    stack = Arm(STACK, stacked) if len(members) > 1 else None
+    # A stack of one is its finding alone: the same runs, and a claim that a landing run can test.
+    stack = Arm(STACK, stacked) if members else None
     return Arms(alone, stack, members, not_alone, not_stacked)
 
 
-def without(baseline: Recipe, members: Sequence[Finding], left_out: Sequence[Finding]) -> Recipe:
-    """The stack of `members` without those `left_out`."""
-    gone = {finding.finding_id for finding in left_out}
-    kept = [(finding.base, finding.recipe) for finding in members if finding.finding_id not in gone]
-    return merge_all(baseline, kept)[0]
+def without(baseline: Recipe, members: Sequence[Finding], left_out: Collection[str]) -> tuple[Recipe, tuple[str, ...]]:
+    """The stack of `members` without those whose finding_id is in `left_out`.
+
+    Returns the recipe, and the members that fell with them because their edits do not apply any more.
+    """
+    kept = [finding for finding in members if finding.finding_id not in left_out]
+    recipe, conflicts = merge_all(baseline, [(finding.base, finding.recipe) for finding in kept])
+    return recipe, tuple(kept[index].finding_id for index in sorted(conflicts))

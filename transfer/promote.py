@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
 from scaling.edits import Recipe
 from scaling.lab import Lab
-from scaling.loading import load
-from scaling.shape import measure
 from transfer import gates
-from transfer.arms import Arm, Arms, Finding, make_arms, without
-from transfer.factorial import contribution, dropped
+from transfer.arms import Arm, Arms, Finding, make_arms
+from transfer.claim import land, no_landing
 from transfer.forecast import forecast
-from transfer.landing import judge_landing, landing_tokens
-from transfer.power import ALPHA, POWER, smallest_visible_saving
-from transfer.records import Records
+from transfer.members import Membership, measure_members
+from transfer.misfits import with_misfit, within_the_stack
+from transfer.pairing import pairing
+from transfer.records import AXES, Records
 from transfer.rung import BaselineAtRung, RungMeasurement
 from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
 from transfer.settings import TransferSettings
+from transfer.spared import flops_above
+from transfer.top import Top
 from transfer.words import STACK, Verdict, judge
-
-AXES: tuple[Axis, ...] = get_args(Axis)
-LANDING_SEEDS = 5_000
-PLANNED_CORRELATION = 0.5
 
 
 class Promotion:
@@ -37,24 +33,26 @@ class Promotion:
         self.evidence: dict[str, list[RungPairs]] = {}
         self.invalid: dict[str, str] = {}
         self.baselines: list[BaselineAtRung] = []
+        self.rungs: list[RungMeasurement] = []
         self.arms_by_name: dict[str, Arm] = {}
 
     def run(self, findings: Sequence[Finding]) -> dict[str, Verdict]:
         """Measure, gate, judge, forecast and land; returns the verdicts by arm name."""
         arms = make_arms(self.baseline, findings)
-        self._record_misfits(arms)
+        self.lab.fact("not_alone", dict(arms.not_alone))
+        self.lab.fact("not_stacked", dict(arms.not_stacked))
         going = ([arms.stack] if arms.stack else []) + arms.alone
         for arm in going:
             self.evidence[arm.name] = []
             self.arms_by_name[arm.name] = arm
         for index in range(len(self.ladder.rungs)):
             going = self._climb(index, going)
-            if self._frozen():
+            if self._why_frozen():
                 break
-        verdicts = self._judge()
+        verdicts = self._judge(arms)
         self._forecast()
-        if arms.stack is not None:
-            self._land(arms, going)
+        membership = self._land(arms, going)
+        verdicts |= self._judge_within(arms, membership)
         self.records.flush()
         self.lab.store.ingest()
         return verdicts
@@ -62,22 +60,18 @@ class Promotion:
     def _climb(self, index: int, going: Sequence[Arm]) -> list[Arm]:
         """Measure rung `index`; returns the arms that go on. The baseline is measured even where no arm is left."""
         at = RungMeasurement(self.lab, self.baseline, self.settings, index)
+        self.rungs.append(at)
         pairs = {arm.name: self.settings.pairs[0] for arm in going}
-        is_top = index == len(self.ladder.rungs) - 1
         while True:
+            most = max(pairs.values(), default=self.settings.pairs[0])
             at.measure(going, pairs)
-            measured = at.baseline_at_rung(max(pairs.values(), default=self.settings.pairs[0]))
-            self.baselines[index:] = [measured]
-            self.records.baseline(index, measured, at.rung.tokens)
-            if measured.check.frozen:
-                for arm in going:
-                    self.invalid[arm.name] = (
-                        f"the A/A check froze rung {at.rung.name}: the baseline differs from itself there"
-                    )
-                return []
-            going = [arm for arm in going if self._take(at, arm, pairs[arm.name], index)]
-            self._record_power(index, max(pairs.values(), default=self.settings.pairs[0]))
-            if is_top:
+            self.baselines[index:] = [at.baseline_at_rung(most)]
+            self.records.baseline(index, self.baselines[index], at.rung.tokens)
+            if self._why_frozen():
+                return self._freeze(index, going)
+            going = [arm for arm in going if self._take(at, arm, pairs[arm.name])]
+            self._record_power(index, going, most)
+            if index == len(self.ladder.rungs) - 1:
                 self.records.flush()
                 return list(going)
             decisions = {arm.name: self._gate(arm, index) for arm in going}
@@ -87,20 +81,36 @@ class Promotion:
             pairs |= more
         for arm in going:
             stops = decisions[arm.name].decision != "go"
-            self.records.gate(arm, index, decisions[arm.name], self._flops_above(arm, index) if stops else 0.0)
+            spared = flops_above(self.lab, arm.recipe, index, self.settings.pairs[0]) if stops else 0.0
+            self.records.gate(arm, index, decisions[arm.name], spared)
         self.records.flush()
         return [arm for arm in going if decisions[arm.name].decision == "go"]
 
-    def _take(self, at: RungMeasurement, arm: Arm, pairs: int, index: int) -> bool:
-        evidence = at.evidence(arm, pairs, self.baselines[index].slope)
+    def _take(self, at: RungMeasurement, arm: Arm, pairs: int) -> bool:
+        """Take in an arm's pairs; False when the arm did not finish them, which makes its verdict invalid."""
+        evidence = at.evidence(arm, pairs, self.baselines[at.index].slope)
         if evidence is None:
-            self.invalid[arm.name] = at.invalid[arm.name]
+            self._invalidate(arm, at.index, at.invalid[arm.name])
             return False
-        self.evidence[arm.name][index:] = [evidence]
-        for axis in AXES:
-            for rung, saving in enumerate(savings_up_the_ladder(self.evidence[arm.name], axis)):
-                self.records.saving(arm, rung, self.baselines[rung].params, saving)
+        self.evidence[arm.name][at.index :] = [evidence]
+        params = [measured.params for measured in self.baselines]
+        self.records.savings(arm, params, self.evidence[arm.name])
         return True
+
+    def _freeze(self, index: int, going: Sequence[Arm]) -> list[Arm]:
+        for arm in going:
+            self._invalidate(arm, index, self._why_frozen())
+        self.records.flush()
+        return []
+
+    def _invalidate(self, arm: Arm, index: int, why: str) -> None:
+        """Stop an arm whose rung cannot judge it; what fewer pairs seemed to say there is withdrawn."""
+        self.invalid[arm.name] = why
+        for withdrawn in self.evidence[arm.name][index:]:
+            self.records.withdrawn(arm, index, self.baselines[index].params, len(withdrawn.arm))
+        del self.evidence[arm.name][index:]
+        if index < len(self.ladder.rungs) - 1:
+            self.records.stopped(arm, index, why)
 
     def _gate(self, arm: Arm, index: int) -> gates.Gate:
         savings = self._savings(arm.name, self.settings.axis)
@@ -111,19 +121,34 @@ class Promotion:
             savings[index], bound, smallest_saving=self.settings.smallest_saving, schedule=self.settings.pairs
         )
 
-    def _judge(self) -> dict[str, Verdict]:
-        verdicts = judge(
+    def _judge(self, arms: Arms) -> dict[str, Verdict]:
+        judged = judge(
             self.evidence,
             axis=self.settings.axis,
             smallest_saving=self.settings.smallest_saving,
             invalid=self.invalid,
             rungs=len(self.ladder.rungs),
         )
+        verdicts = {
+            name: with_misfit(verdict, self.arms_by_name[name].finding_id, arms) for name, verdict in judged.items()
+        }
         for name, verdict in verdicts.items():
-            rung = max(0, len(self.evidence[name]) - 1)
-            self.records.verdict(self.arms_by_name[name], self.settings.axis, rung, verdict)
-            self.lab.progress.say(f"  {name}: {verdict.word}")
+            self._record_verdict(self.arms_by_name[name], max(0, len(self.evidence[name]) - 1), verdict)
         return verdicts
+
+    def _judge_within(self, arms: Arms, membership: Membership) -> dict[str, Verdict]:
+        """Verdicts on the findings that cannot be run alone."""
+        verdicts = {}
+        for finding_id in arms.not_alone:
+            arm = Arm(f"alone:{finding_id}", self.baseline, finding_id)
+            worth = membership.worth.get(finding_id)
+            verdicts[arm.name] = within_the_stack(finding_id, arms, worth, self.settings.smallest_saving)
+            self._record_verdict(arm, len(self.baselines) - 1, verdicts[arm.name])
+        return verdicts
+
+    def _record_verdict(self, arm: Arm, rung: int, verdict: Verdict) -> None:
+        self.records.verdict(arm, self.settings.axis, rung, verdict)
+        self.lab.progress.say(f"  {arm.name}: {verdict.word}")
 
     def _forecast(self) -> None:
         params = [measured.params for measured in self.baselines]
@@ -135,94 +160,29 @@ class Promotion:
                 for name, forecasts in forecast(params, chosen, self.target_params).items():
                     self.records.forecasts(self.arms_by_name[name], self.ladder.target.tokens, forecasts)
 
-    def _land(self, arms: Arms, at_top: Sequence[Arm]) -> None:
-        top = len(self.ladder.rungs) - 1
-        where = {"arm": STACK, "rung": top, "tokens_baseline": self.ladder.top.tokens}
-        if STACK not in {arm.name for arm in at_top} or STACK in self.invalid:
-            self.records.landing(where, None, "No landing run: the stack did not reach the top rung.")
-            return
-        at = RungMeasurement(self.lab, self.baseline, self.settings, top)
-        survivors = {arm.finding_id for arm in at_top}
-        recipe = self._leave_one_out(at, arms, [one for one in arms.members if one.finding_id in survivors])
-        arm = Arm(STACK, recipe)
-        pairs = len(self.evidence[STACK][top].arm)
-        at.measure([arm], {STACK: pairs})
-        evidence = at.evidence(arm, pairs, self.baselines[top].slope)
-        if evidence is None:
-            self.records.landing(where, None, f"No landing run: {at.invalid[STACK]}.")
-            return
-        saving = savings_up_the_ladder([*self.evidence[STACK][:top], evidence], "tokens")[top]
-        tokens = landing_tokens(self.ladder.top.tokens, saving.saving_low if saving.known else 0.0)
-        count = self.settings.landing_pairs
-        base = at.finished_losses(self.baseline, "baseline", LANDING_SEEDS, count, self.ladder.top.tokens)
-        stack = at.finished_losses(recipe, "landing", LANDING_SEEDS, count, tokens)
-        landing = judge_landing(base, stack, self.baselines[top].slope, self.settings.smallest_saving)
-        self.records.landing(
-            {**where, "params": self.baselines[top].params, "tokens_stack": tokens},
-            landing,
-            "The claim stands." if landing.stands else "The claim falls.",
-        )
+    def _land(self, arms: Arms, at_top: Sequence[Arm]) -> Membership:
+        """Measure the members of the stack and land it; where it did not reach the top, say why there is no landing."""
+        if arms.stack is None:
+            return Membership((), {})
+        if STACK not in {arm.name for arm in at_top}:
+            last = len(self.evidence[STACK]) - 1
+            stopped = f"a gate stopped the stack at rung {self.ladder.rungs[last].name}"
+            top = len(self.ladder.rungs) - 1
+            no_landing(self.records, top, self.ladder.top.tokens, self.invalid.get(STACK, stopped))
+            return Membership((), {})
+        top_rung = Top(self.rungs[-1], self.baselines[-1], self.evidence[STACK], self.records)
+        membership = measure_members(top_rung, arms)
+        self.records.flush()
+        land(top_rung, arms, membership)
+        return membership
 
-    def _leave_one_out(self, at: RungMeasurement, arms: Arms, members: Sequence[Finding]) -> Recipe:
-        """Measure the stack without each member; returns the stack less the members that it is better off without."""
-        assert arms.stack is not None
-        top = len(self.ladder.rungs) - 1
-        stack = self.evidence[STACK][top]
-        left = [
-            Arm(f"without:{one.finding_id}", without(self.baseline, arms.members, [one]), one.finding_id)
-            for one in members
-        ]
-        pairs = len(stack.arm)
-        at.measure(left, {arm.name: pairs for arm in left})
-        gone: list[Finding] = []
-        for arm, member in zip(left, members, strict=True):
-            evidence = at.evidence(arm, pairs, self.baselines[top].slope)
-            if evidence is None:
-                continue
-            worth = contribution(stack, evidence, axis=self.settings.axis)
-            drops = dropped(worth)
-            gone += [member] if drops else []
-            self.records.contribution(arm, top, worth, {"axis": self.settings.axis, "dropped": drops})
-        return without(self.baseline, arms.members, gone) if gone else arms.stack.recipe
-
-    def _record_power(self, index: int, pairs: int) -> None:
-        measured, slope = self.baselines[index], self.baselines[index].slope
-        if not slope.usable:
-            return
-        saving = smallest_visible_saving(
-            sigma=slope.noise.sigma,
-            kappa=slope.kappa,
-            s_time=0.0,
-            pairs=pairs,
-            correlation=PLANNED_CORRELATION,
-            alpha=ALPHA,
-            power=POWER["transfers"],
-        )
-        self.records.power(
-            index,
-            params=measured.params,
-            pairs=pairs,
-            smallest_saving=saving,
-            sigma=slope.noise.sigma,
-            kappa=slope.kappa,
-            axis="tokens",
-        )
-
-    def _record_misfits(self, arms: Arms) -> None:
-        self.lab.fact("not_alone", dict(arms.not_alone))
-        self.lab.fact("not_stacked", dict(arms.not_stacked))
+    def _record_power(self, index: int, going: Sequence[Arm], pairs: int) -> None:
+        measured = self.baselines[index]
+        found = pairing([self.evidence[arm.name][index] for arm in going], measured.slope.noise)
+        self.records.power(index, measured, found, self.settings.axis, pairs=pairs)
 
     def _savings(self, name: str, axis: Axis) -> list[Saving]:
         return savings_up_the_ladder(self.evidence[name], axis)
 
-    def _flops_above(self, arm: Arm, index: int) -> float:
-        """FLOPs of the pairs that a stopped arm would have had at the rungs above."""
-        recipe = load(arm.recipe)
-        total = 0.0
-        for rung in self.ladder.rungs[index + 1 :]:
-            size = measure(recipe, rung, self.ladder.base, self.lab.vocab_size)
-            total += size.flops_per_token * rung.tokens * self.settings.pairs[0]
-        return total
-
-    def _frozen(self) -> bool:
-        return self.baselines[-1].check.frozen
+    def _why_frozen(self) -> str:
+        return self.baselines[-1].why_frozen(self.ladder.rungs[len(self.baselines) - 1].name)

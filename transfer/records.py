@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from data.spool import SpoolWriter
 from transfer.arms import Arm
+from transfer.factorial import Interaction
 from transfer.forecast import Forecast
 from transfer.gates import Gate
 from transfer.landing import Landing
+from transfer.pairing import Pairing
+from transfer.power import ALPHA, POWER, smallest_visible_saving
 from transfer.rung import BaselineAtRung
-from transfer.saving import Saving
+from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
 from transfer.words import Verdict
+
+AXES: tuple[Axis, ...] = get_args(Axis)
 
 
 class Records:
@@ -52,8 +58,20 @@ class Records:
             frozen=check.frozen,
         )
 
-    def saving(self, arm: Arm, rung: int, params: int, saving: Saving) -> None:
-        """One arm's saving at one rung on one axis."""
+    def savings(self, arm: Arm, params: Sequence[int], ladder: Sequence[RungPairs], *, first: int = 0) -> None:
+        """One arm's savings on every axis, at its rungs from `first` up; `params` of each rung."""
+        for axis in AXES:
+            for rung, saving in enumerate(savings_up_the_ladder(ladder, axis)):
+                if rung >= first:
+                    self._saving(arm, rung, params[rung], saving)
+
+    def withdrawn(self, arm: Arm, rung: int, params: int, pairs: int) -> None:
+        """That the savings recorded at a rung are none: it was frozen when more baselines were known."""
+        for axis in AXES:
+            self._saving(arm, rung, params, Saving(axis, math.nan, math.nan, math.nan, pairs))
+
+    def _saving(self, arm: Arm, rung: int, params: int, saving: Saving) -> None:
+        known = saving.known
         self._writer.append(
             "saving",
             arm=arm.name,
@@ -61,12 +79,12 @@ class Records:
             rung=rung,
             params=params,
             axis=saving.axis,
-            saving=saving.saving,
-            saving_low=saving.saving_low,
-            saving_high=saving.saving_high,
-            ln_speedup=saving.ln_speedup,
-            ln_speedup_se=saving.ln_speedup_se,
-            dof=saving.dof,
+            saving=saving.saving if known else None,
+            saving_low=saving.saving_low if known else None,
+            saving_high=saving.saving_high if known else None,
+            ln_speedup=saving.ln_speedup if known else None,
+            ln_speedup_se=saving.ln_speedup_se if known else None,
+            dof=saving.dof if known else None,
             pairs=saving.pairs,
         )
 
@@ -81,6 +99,19 @@ class Records:
             reason=gate.reason,
             lower_80=gate.lower_80,
             flops_saved=flops_saved,
+        )
+
+    def stopped(self, arm: Arm, rung: int, reason: str) -> None:
+        """That an arm does not go on because it cannot be judged; no gate decided it, so none saved anything."""
+        self._writer.append(
+            "gate",
+            arm=arm.name,
+            finding_id=arm.finding_id,
+            rung=rung,
+            decision="stop",
+            reason=f"Stopped: {reason.rstrip('.')}.",
+            lower_80=None,
+            flops_saved=0.0,
         )
 
     def verdict(self, arm: Arm, axis: str, rung: int, verdict: Verdict) -> None:
@@ -132,18 +163,33 @@ class Records:
             }
         self._writer.append("landing", **where, **measured, reason=reason)
 
-    def contribution(self, arm: Arm, rung: int, contribution: Saving, detail: Mapping[str, Any]) -> None:
-        """What a member adds to the stack."""
-        self._writer.append(
-            "interaction",
-            arm=arm.name,
-            rung=rung,
-            ln_speedup=contribution.ln_speedup,
-            low=contribution.low,
-            high=contribution.high,
-            detail=dict(detail),
-        )
+    def interaction(self, arm: str, rung: int, lns: Saving | Interaction | None, detail: Mapping[str, Any]) -> None:
+        """What a member adds, or how far the stack is from the sum of its members; None where there is no number."""
+        measured = {} if lns is None else {"ln_speedup": lns.ln_speedup, "low": lns.low, "high": lns.high}
+        self._writer.append("interaction", arm=arm, rung=rung, **measured, detail=dict(detail))
 
-    def power(self, rung: int, **columns: object) -> None:
-        """The smallest saving that a rung's pairs could see."""
-        self._writer.append("power", rung=rung, **columns)
+    def power(self, rung: int, measured: BaselineAtRung, pairing: Pairing, axis: str, *, pairs: int) -> None:
+        """The smallest saving that a rung's pairs could see, and what that rests on."""
+        slope, s_time = measured.slope, pairing.s_time if axis == "seconds" else 0.0
+        smallest = smallest_visible_saving(
+            sigma=slope.noise.sigma,
+            kappa=slope.kappa,
+            s_time=s_time,
+            pairs=pairs,
+            correlation=pairing.correlation,
+            alpha=ALPHA,
+            power=POWER["transfers"],
+        )
+        self._writer.append(
+            "power",
+            rung=rung,
+            params=measured.params,
+            pairs=pairs,
+            smallest_saving=smallest,
+            sigma=slope.noise.sigma,
+            kappa=slope.kappa,
+            axis=axis,
+            correlation=pairing.correlation,
+            s_time=s_time,
+            assumed=pairing.assumed,
+        )

@@ -15,7 +15,8 @@ class TransferSettings(BaseModel):
 
     `pairs`: pairs of each arm and rung, in the order in which gates may ask for more. `horizon_seeds`: baseline
     seeds at T/2 and at 2T. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth having.
-    `max_findings`: the strongest so many are promoted; None promotes all.
+    `max_findings`: the strongest so many are promoted; None promotes all. `fold_over`: the plan that is run for more
+    than 8 findings is run twice, mirrored, which frees its main effects of pairwise interactions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -27,6 +28,7 @@ class TransferSettings(BaseModel):
     axis: Literal["tokens", "flops", "seconds"] = "seconds"
     smallest_saving: float = Field(default=0.01, gt=0, lt=1)
     max_findings: int | None = Field(default=None, ge=1)
+    fold_over: bool = False
     seed: int = Field(default=0, ge=0)
 
     @classmethod

@@ -183,7 +183,7 @@ def _reason(view: _View, word: Word, delta: float, pairs: int | None) -> str:
     if not top.known:
         return f"Inconclusive: {top.reason}."
     interval = f"{top.saving:.1%} (90 %: {top.saving_low:.1%} to {top.saving_high:.1%})"
-    where = "at the top rung" if view.at_top else f"at rung {len(view.savings) - 1}, where the arm was stopped,"
+    where = "at the top rung" if view.at_top else f"at rung {len(view.savings) - 1}, where the arm was stopped"
     measured = f"It saves {interval} {where}"
     endings: dict[Word, str] = {
         "vanishes": f"less than {worth} either way, the smallest saving worth having",

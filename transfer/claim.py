@@ -1,0 +1,94 @@
+"""The landing run: the stack, less what it is better off without, on its own full and shortened schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from transfer.arms import Arm, Arms, without
+from transfer.landing import Landing, judge_landing, landing_tokens
+from transfer.members import Membership
+from transfer.records import Records
+from transfer.saving import RungPairs, delta_of, savings_up_the_ladder
+from transfer.top import Top
+from transfer.words import STACK
+
+TRIMMED = "trimmed"
+
+
+def no_landing(records: Records, rung: int, tokens: int, why: str) -> None:
+    """Record that there was no landing run, and why."""
+    where = {"arm": STACK, "rung": rung, "tokens_baseline": tokens}
+    records.landing(where, None, f"No landing run: {why.rstrip('.')}.")
+
+
+def land(top: Top, arms: Arms, membership: Membership) -> None:
+    """Run the stack on fresh seeds, shortened by the least that it saves in tokens, and record whether it lands."""
+    assert arms.stack is not None
+    tokens, remarks = top.at.rung.tokens, _remarks(arms, membership)
+    if len(membership.dropped) == len(arms.members):
+        no_landing(top.records, top.rung, tokens, f"no member of the stack is worth keeping. {remarks}".rstrip())
+        return
+    arm, pairs = arms.stack, top.stack[-1]
+    if membership.dropped:
+        arm = Arm(TRIMMED, without(top.at.baseline, arms.members, membership.dropped)[0])
+        (measured,) = top.measure([arm], "stack of the members that stay")
+        if measured is None:
+            no_landing(top.records, top.rung, tokens, f"{top.at.invalid[TRIMMED]}. {remarks}")
+            return
+        pairs = measured
+    short = _shortened(top, pairs)
+    count = top.at.settings.landing_pairs
+    base = top.at.landing(top.at.baseline, "baseline", count, tokens)
+    own = top.at.landing(arm.recipe, arm.name, count, short)
+    landing, said = _judged(top, base, own)
+    where: dict[str, Any] = {
+        "arm": STACK,
+        "rung": top.rung,
+        "params": top.baseline.params,
+        "tokens_baseline": tokens,
+        "tokens_stack": short,
+    }
+    top.records.landing(where, landing, f"{_claim(tokens, short)} {said} {remarks}".rstrip())
+
+
+def _shortened(top: Top, pairs: RungPairs) -> int:
+    """Tokens of the landing run; where the stack has no number in tokens, nothing is claimed and nothing shortened."""
+    saving = savings_up_the_ladder([*top.stack[:-1], pairs], "tokens")[-1]
+    return landing_tokens(top.at.rung.tokens, saving.saving_low if saving.known else 0.0)
+
+
+def _judged(
+    top: Top, base: np.ndarray[tuple[int, ...], np.dtype[np.float64]], own: np.ndarray[Any, np.dtype[np.float64]]
+) -> tuple[Landing | None, str]:
+    count, slope, smallest = len(base), top.baseline.slope, top.at.settings.smallest_saving
+    lost = int(np.isnan(base).sum())
+    if lost:
+        return None, f"{lost} of {count} baselines did not finish, so nothing was judged."
+    lost = int(np.isnan(own).sum())
+    if lost:
+        margin = slope.kappa * delta_of(smallest)
+        failed = Landing(count, math.nan, math.nan, margin, stands=False)
+        return failed, f"{lost} of its {count} runs did not finish while the baseline did: the claim falls."
+    landing = judge_landing(base, own, slope, smallest)
+    return landing, (
+        f"Its finished loss is at most {landing.high_95:.4f} nats above the baseline's (95 %), "
+        f"{landing.margin:.4f} is allowed: the claim {'stands' if landing.stands else 'falls'}."
+    )
+
+
+def _claim(tokens: int, short: int) -> str:
+    if short >= tokens:
+        return "The stack was not shortened, since no saving in tokens could be claimed."
+    return f"The stack ran on {1 - short / tokens:.1%} fewer tokens, the least that it was claimed to save."
+
+
+def _remarks(arms: Arms, membership: Membership) -> str:
+    remarks = []
+    if membership.dropped:
+        remarks.append(f"Dropped before, since the stack is better off without: {', '.join(membership.dropped)}.")
+    if arms.not_stacked:
+        remarks.append(f"Never in the stack, for conflicts with stronger findings: {', '.join(arms.not_stacked)}.")
+    return " ".join(remarks)

@@ -1,0 +1,104 @@
+"""The Plackett-Burman plan of a stack with many members: what each is worth at half-stack, at the top rung.
+
+Each row of the plan is one stack of half the members, run on a seed of its own and paired with that seed's baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.arms import Arm, Arms, Finding, without
+from transfer.factorial import (
+    FIRST_ROWS,
+    MainEffects,
+    dropped,
+    fold_over,
+    interaction_of_the_stack,
+    main_effects,
+    plackett_burman,
+)
+from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.top import Top
+from transfer.words import STACK
+
+MOST_WITHOUT_PLAN = 8
+MOST_IN_PLAN = max(FIRST_ROWS) - 1
+
+
+def run_plan(top: Top, arms: Arms) -> list[str] | None:
+    """Run the plan and record it; returns the ids of members to drop, None where the plan cannot be read.
+
+    The plan takes the strongest members that apply to the baseline alone, up to 23; the others are off in every row.
+    """
+    planned = [one for one in arms.members if one.finding_id not in arms.not_alone][:MOST_IN_PLAN]
+    if not planned:  # edits that were made one upon another can only be left out
+        return None
+    plan = plackett_burman(len(planned))
+    if top.at.settings.fold_over:
+        plan = fold_over(plan)
+    detail: dict[str, Any] = {
+        "axis": top.axis,
+        "rows": len(plan),
+        "fold_over": top.at.settings.fold_over,
+        "members": [one.finding_id for one in planned],
+    }
+    effects = _effects(top, arms, planned, plan)
+    if isinstance(effects, str):
+        top.at.lab.fact("half_stacks", {**detail, "reason": effects})
+        return None
+    top.at.lab.fact("half_stacks", detail)
+    # The sum of main effects says nothing of a stack that holds others as well.
+    if len(planned) == len(arms.members):
+        top.records.interaction(STACK, top.rung, interaction_of_the_stack(top.saving(top.axis), effects), detail)
+    return _record_effects(top, planned, effects, detail)
+
+
+def _effects(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np.int8]) -> MainEffects | str:
+    """Run the rows; returns the main effects, or the reason why there are none."""
+    rows: list[Arm] = []
+    for number, signs in enumerate(plan):
+        on = {one.finding_id for one, sign in zip(planned, signs, strict=True) if sign > 0}
+        off = [one.finding_id for one in arms.members if one.finding_id not in on]
+        recipe, fallen = without(top.at.baseline, arms.members, off)
+        if fallen:
+            return f"The members {', '.join(fallen)} do not apply to a stack of half the members."
+        rows.append(Arm(f"plan-row:{number}", recipe))
+    pair = top.saving(top.axis)
+    if not pair.known:
+        return f"The stack has no number: {pair.reason}."
+    pairs = top.at.single_pairs(rows, top.baseline.slope, f"a plan of {len(rows)} half-stacks")
+    results = [_ln_speedup(one, top.axis) for one in pairs]
+    lost = sum(not math.isfinite(result) for result in results)
+    if lost:
+        return f"{lost} of {len(rows)} half-stacks gave no number, so the plan cannot be read."
+    # One row is one pair; how noisy a pair is, the stack's own pairs tell.
+    noise = top.baseline.slope.noise
+    dof = 1 / (1 / (pair.pairs + 1) + 1 / noise.dof)
+    return main_effects(plan, results, se=math.sqrt(pair.pair_variance), dof=dof)
+
+
+def _ln_speedup(pair: RungPairs | None, axis: Axis) -> float:
+    if pair is None:
+        return math.nan
+    tokens = savings_up_the_ladder([pair], "tokens")[0].ln_speedup
+    if axis == "flops" and pair.ln_flops_ratio is not None:
+        return tokens - pair.ln_flops_ratio
+    if axis == "seconds" and pair.ln_time_ratios is not None:
+        return tokens - float(pair.ln_time_ratios.mean())
+    return tokens
+
+
+def _record_effects(top: Top, planned: Sequence[Finding], effects: MainEffects, detail: dict[str, Any]) -> list[str]:
+    gone = []
+    for one, effect in zip(planned, effects.effects.tolist(), strict=True):
+        worth = Saving(top.axis, effect, effects.se, effects.dof, detail["rows"])
+        if dropped(worth):
+            gone.append(one.finding_id)
+        found = {"dropped": dropped(worth), "measured": "main effect at half-stack"}
+        top.records.interaction(f"plan:{one.finding_id}", top.rung, worth, {**detail, **found})
+    return gone

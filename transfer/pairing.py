@@ -1,0 +1,42 @@
+"""What pairing gains at a rung, and how well arms are timed there: pooled over the arms that were measured."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transfer.saving import RungPairs
+from transfer.slope import Noise
+
+ASSUMED_CORRELATION = 0.5
+MOST_CORRELATION = 0.95  # few pairs can look perfectly correlated, and no plan should rest on that
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Correlation of the two runs of a pair, and the sd over pairs of ln(seconds per token, arm / baseline).
+
+    `assumed` marks a correlation that was not measured, for want of an arm.
+    """
+
+    correlation: float
+    s_time: float
+    assumed: bool = False
+
+
+def pairing(arms: Sequence[RungPairs], noise: Noise) -> Pairing:
+    """Pool over the arms of one rung: correlation = 1 - c/2 with c = s_d^2/sigma^2, kept within [0, .95]."""
+    differences = _within([arm.baseline - arm.arm for arm in arms])
+    s_time = math.sqrt(_within([arm.ln_time_ratios for arm in arms if arm.ln_time_ratios is not None]) or 0.0)
+    if differences is None or noise.sigma == 0:
+        return Pairing(ASSUMED_CORRELATION, s_time, assumed=True)
+    return Pairing(min(max(1 - differences / noise.sigma**2 / 2, 0.0), MOST_CORRELATION), s_time)
+
+
+def _within(groups: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]) -> float | None:
+    """Variance pooled within groups; None where no group holds two numbers."""
+    dof = sum(len(group) - 1 for group in groups)
+    if dof <= 0:
+        return None
+    return sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / dof
