@@ -95,11 +95,9 @@ class LocalExecutor:
         self._running.clear()
 
     def _start(self, job: Job, place: int, deaths: int) -> None:
-        from scaling.worker import work
-
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=work, args=(self._study_path, job, self._environment(job, place), sender), daemon=False
+            target=_work, args=(self._study_path, job, self._environment(job, place), sender), daemon=False
         )
         with main_hidden():
             process.start()
@@ -127,6 +125,13 @@ class LocalExecutor:
             return {}
         devices = job.rung.devices if isinstance(job, RunSpec) else 1
         return {"CUDA_VISIBLE_DEVICES": ",".join(str(place * devices + index) for index in range(devices))}
+
+
+def _work(study_path: Path, job: Job, environment: dict[str, str], sender: connection.Connection) -> None:
+    # Imported in the worker alone: the command itself needs neither torch nor Lightning to order runs.
+    from scaling.worker import work
+
+    work(study_path, job, environment, sender)
 
 
 DIED = "The process died without a word; it may have been killed, or have run out of memory."
