@@ -19,6 +19,7 @@ from scaling.edits import Recipe
 from scaling.executor import LocalExecutor
 from scaling.launcher import Launcher
 from scaling.progress import RichProgress
+from scaling.runs import Job
 
 EACH_CHUNK = ladder(checkpoint_seconds=0)
 
@@ -39,7 +40,7 @@ def launcher(bench: Bench, executor: LocalExecutor) -> Iterator[Launcher]:
 def test_all_jobs_end_and_leave_their_rows(bench: Bench, executor: LocalExecutor) -> None:
     specs = [bench.spec(BASELINE, seed=seed) for seed in (50, 51, 52)]
     timing = bench.timing(entry("swiglu"), BASELINE)
-    jobs = [*specs, timing]
+    jobs: list[Job] = [*specs, timing]
     ended = list(executor.run(jobs))
     assert [one.error for one in ended] == [None] * 4
     assert {one.job.run_id for one in ended} == {one.run_id for one in jobs}

@@ -11,7 +11,7 @@ from data.study import Study
 from data.tokens import CorpusSettings, prepare
 from scaling.edits import Edit, Recipe, Replacement
 from scaling.ladder import Ladder, Rung
-from scaling.runs import RunSpec, Setting, TimingSpec
+from scaling.runs import Job, RunSpec, Setting, TimingSpec
 from search.catalogue import CATALOGUE
 
 BASELINE = Recipe(Path(scaling.__file__).with_name("recipe.py").read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ class Bench:
         )
         return [(row["step"], row["value"]) for row in rows]
 
-    def attempts(self, spec: RunSpec) -> int:
+    def attempts(self, spec: Job) -> int:
         """How many times a process began the run."""
         return len(list(self.study.runs.glob(f"{spec.run_id}.*.jsonl")))
 
