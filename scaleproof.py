@@ -52,7 +52,7 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """Do all of it on this machine in some minutes: search, promote, report."""
-    from analysis.report import write_report
+    from analysis.report import refresh_report
     from search.session import run_search
     from transfer.presets import create_study
     from transfer.session import run_promotion
@@ -60,8 +60,8 @@ def demo(
     study = _open(path) if (path / "study.toml").is_file() else create_study(path, "demo")
     worked = run_search(study, _console(), workers)
     worked = run_promotion(study, _console(), workers) or worked
-    report = write_report(path)
-    if not worked:
+    report, changed = refresh_report(path)
+    if not worked and not changed:
         typer.echo("Nothing to do: this demo is finished.")
     _print_answer(path, report)
 
@@ -89,10 +89,11 @@ def init(
 @app.command(epilog="Example: scaleproof plan studies/mine")
 def plan(path: StudyPath, as_json: AsJson = False) -> None:
     """Print per rung: params, tokens, FLOPs, memory, time, and the smallest saving that can be seen."""
+    study = _open(path)  # before the imports, which take seconds
     from analysis.plan_table import plan_text
     from transfer.plan import make_plan
 
-    made = make_plan(_open(path))
+    made = make_plan(study)
     typer.echo(
         json.dumps(asdict(made), indent=2) if as_json else plan_text([asdict(r) for r in made.rungs], made.notes)
     )
@@ -126,10 +127,13 @@ def promote(path: StudyPath, workers: Workers = None) -> None:
 @app.command(epilog="Example: scaleproof report studies/mine")
 def report(path: StudyPath) -> None:
     """Write the report: one HTML file that needs no network, and Markdown beside it."""
-    from analysis.report import write_report
+    from analysis.report import refresh_report
 
     _open(path)
-    _print_answer(path, write_report(path))
+    written, changed = refresh_report(path)
+    if not changed:
+        typer.echo("Nothing to do: the report is up to date.")
+    _print_answer(path, written)
 
 
 @app.command(epilog="Example: scaleproof verdict studies/mine --json")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,6 +19,8 @@ from data.shards import shard_file, write_shards
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
+
+Accept = Callable[[dict[str, Any]], None]
 
 
 class CorpusSettings(BaseModel):
@@ -115,28 +118,32 @@ def require_size(manifest: dict[str, Any], shard: str, tokens_needed: int) -> No
         )
 
 
-def prepare(folder: Path, settings: CorpusSettings) -> TokenSet:
+def prepare(folder: Path, settings: CorpusSettings, accept: Accept = lambda manifest: None) -> TokenSet:
     """Make the tokens of a study in `folder`, or open them when they are there.
 
-    They are written aside and renamed as a whole: `folder` holds all of them or nothing. Raises InputError for a corpus
-    that cannot be read, a missing tokenizer library, or a folder whose tokens were made with other settings.
+    They are written aside and renamed as a whole: `folder` holds all of them or nothing. `accept` is given the manifest
+    and may raise: nothing is kept then, so that a corpus which was too small is read anew once it has grown.
+
+    Raises InputError for a corpus that cannot be read, a missing tokenizer library, or a folder whose tokens were made
+    with other settings.
     """
     if not (folder / _MANIFEST).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         busy = "Another process ({pid}) has been preparing this study's tokens for too long; end it, then run again."
         with exclusive(folder.parent / f".{folder.name}.lock", 600.0, busy):
             if not (folder / _MANIFEST).exists():
-                _make(folder, settings)
+                _make(folder, settings, accept)
     made = TokenSet.open(folder)
     if made.manifest["settings"] != settings.identity():
         raise InputError(
             f"The tokens at {folder} were made with other corpus settings; runs on both could not be compared,"
             " so make a new study."
         )
+    accept(made.manifest)
     return made
 
 
-def _make(folder: Path, settings: CorpusSettings) -> None:
+def _make(folder: Path, settings: CorpusSettings, accept: Accept) -> None:
     if settings.tokenizer == "bpe":
         require_bpe()
     aside = folder.with_name(f".{folder.name}.aside")
@@ -145,6 +152,7 @@ def _make(folder: Path, settings: CorpusSettings) -> None:
         aside.mkdir()
         made = write_shards(aside, settings.source, settings.tokenizer, settings.vocab_size, settings.max_bytes)
         manifest = {"format": _FORMAT, "settings": settings.identity(), **made}
+        accept(manifest)
         _write_synced(aside / _MANIFEST, json.dumps(manifest, indent=2).encode())
         sync_folder(aside)
         aside.rename(folder)

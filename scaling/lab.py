@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -131,8 +132,8 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
     """
     with study.lock(), RichProgress(console) as progress:
         ladder = parse_ladder(study.settings["ladder"])
-        tokens = prepare(study.tokens, CorpusSettings.read(study.settings.get("corpus", {})))
-        require_tokens(tokens, ladder)
+        corpus = CorpusSettings.read(study.settings.get("corpus", {}))
+        tokens = prepare(study.tokens, corpus, lambda manifest: require_tokens(manifest, ladder))
         store = Store(study.path, PATIENCE_SECONDS)
         executor = LocalExecutor(study.path, ladder, workers)
         with study.writer() as writer:
@@ -149,7 +150,7 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
                 compact(store, minimum_files=COMPACT_FROM_FILES)
 
 
-def require_tokens(tokens: TokenSet, ladder: Ladder) -> None:
+def require_tokens(manifest: dict[str, Any], ladder: Ladder) -> None:
     """Raise `InputError` unless every shard is large enough: no run reads more than the train shard holds.
 
     The longest run is the baseline at twice the horizon of the top rung.
@@ -157,7 +158,7 @@ def require_tokens(tokens: TokenSet, ladder: Ladder) -> None:
     longest = 2 * max(rung.tokens for rung in ladder.rungs)
     held_out = ladder.evaluation_sequences * max(rung.context for rung in ladder.rungs) + 1
     for shard, needed in (("train", longest), ("search", held_out), ("confirm", held_out), ("final", held_out)):
-        require_size(tokens.manifest, shard, needed)
+        require_size(manifest, shard, needed)
 
 
 def _record_facts(lab: Lab, tokens: TokenSet) -> None:

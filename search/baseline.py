@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import torch
+
 from scaling.edits import EditError, Recipe
 from scaling.ladder import Ladder
-from scaling.loading import RecipeError, load
+from scaling.loading import LoadedRecipe, RecipeError, load
 from scaling.preflight import check
+from scaling.stepper import Stepper
 from search.calibration import BRACKET_KNOB
 from search.catalogue import placebo_edit
 
 
 def check_baseline(recipe: Recipe, ladder: Ladder, vocab_size: int) -> None:
-    """Check the recipe's contract on the ladder, and that it can be bracketed and calibrated.
+    """Check the recipe's contract on the ladder, take one step, and see that it can be bracketed and calibrated.
 
     Raises:
         RecipeError: naming the first thing that is wrong.
@@ -26,3 +29,16 @@ def check_baseline(recipe: Recipe, ladder: Ladder, vocab_size: int) -> None:
             f"Placebos cannot be made of the recipe, which must hold `def build_model(` once: {error}"
         ) from error
     check(loaded, ladder, vocab_size)
+    _take_one_step(loaded, ladder, vocab_size)
+
+
+def _take_one_step(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int) -> None:
+    rung = ladder.base
+    knobs = recipe.resolve(rung, rung)
+    model = recipe.build_model(rung, knobs, vocab_size)
+    stepper = Stepper(recipe, model, recipe.build_optimizers(model, rung, knobs), rung, knobs)
+    ids = torch.randint(vocab_size, (2, rung.context + 1))
+    try:
+        stepper.step(0, ids, torch.Tensor.backward)
+    except Exception as error:
+        raise RecipeError(f"The recipe's first training step fails: {type(error).__name__}: {error}.") from error
