@@ -94,6 +94,11 @@ class Study:
         return self.path / "recipes"
 
     @property
+    def shapes(self) -> Path:
+        """Sizes of recipes at rungs, once counted."""
+        return self.recipes / "shapes"
+
+    @property
     def tokens(self) -> Path:
         """Memory-mapped token shards and their manifest."""
         return self.path / "tokens"

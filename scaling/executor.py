@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
@@ -60,7 +60,7 @@ class LocalExecutor:
         self._ladder = ladder
         self._workers = workers or default_workers(ladder)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["scaling.worker"])
+        warm_up()
         self._running: dict[int, tuple[BaseProcess, connection.Connection, Job, int]] = {}
 
     @property
@@ -132,6 +132,13 @@ def _work(study_path: Path, job: Job, environment: dict[str, str], sender: conne
     from scaling.worker import work
 
     work(study_path, job, environment, sender)
+
+
+def warm_up() -> None:
+    """Start the parent of the workers, which loads torch and Lightning while this process goes on; safe to repeat."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["scaling.worker"])
+    with main_hidden():
+        forkserver.ensure_running()
 
 
 DIED = "The process died without a word; it may have been killed, or have run out of memory."

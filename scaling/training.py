@@ -74,7 +74,7 @@ class _Run:
         self.tokens = TokenSet.open(study.tokens)
         self.recipe: LoadedRecipe = load((study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8"))
         self.checkpoint = checkpoint_path(study, spec)
-        self.shapes = study.recipes / "shapes"
+        self.shapes = study.shapes
 
     def train(self, writer: SpoolWriter, attempt: int) -> dict[str, Any]:
         """Check, fit and evaluate; returns the columns of the view `runs` that a finished run adds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from data.study import Study
+from scaling.executor import warm_up
 from scaling.lab import baseline_recipe, open_lab
 from scaling.marks import is_done, mark
 from search.settings import SearchSettings
@@ -38,7 +39,8 @@ def run_search(
     wanted = search_mark(study, trials, proposer)
     if is_done(study, DONE, wanted):
         return False
-    # Only work that is really to be done pays for torch.
+    # Only work that is really to be done pays for torch, loaded by the workers' parent and here at the same time.
+    warm_up()
     from scaling.loading import load
     from search.baseline import check_baseline
     from search.proposers import make_proposer
@@ -48,7 +50,8 @@ def run_search(
     knobs = load(baseline).knobs
     chosen, placebo = make_proposer(settings, knobs)
     with open_lab(study, console, workers) as lab:
-        check_baseline(baseline, lab.setting.ladder, lab.vocab_size)
+        if study.recipe.exists():
+            check_baseline(baseline, lab.setting.ladder, lab.vocab_size)
         search = Search(lab, baseline, settings, placebo=placebo, learning_rate=knobs["learning_rate"].value)
         search.run(chosen)
         lab.fact(DONE, wanted)

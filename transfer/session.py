@@ -7,6 +7,7 @@ from rich.console import Console
 from data.errors import InputError
 from data.store import Store
 from data.study import Study
+from scaling.executor import warm_up
 from scaling.lab import baseline_recipe, open_lab
 from scaling.marks import is_done, mark
 from search.session import DONE as SEARCH_DONE
@@ -39,16 +40,24 @@ def run_promotion(study: Study, console: Console, workers: int | None = None) ->
     wanted = promotion_mark(study)
     if is_done(study, DONE, wanted):
         return False
-    # Only work that is really to be done pays for torch.
+    # Only work that is really to be done pays for torch, loaded by the workers' parent and here at the same time.
+    warm_up()
+    from scaling import shape
     from scaling.loading import load
-    from scaling.shape import measure
     from transfer.arms import read_findings
     from transfer.promote import Promotion
 
     settings, baseline = TransferSettings.read(study.settings.get("transfer", {})), baseline_recipe(study)
     with open_lab(study, console, workers) as lab:
         ladder = lab.setting.ladder
-        target = measure(load(baseline), ladder.target, ladder.base, lab.vocab_size)
+        target = shape.cached(
+            study.shapes,
+            baseline.hash,
+            load(baseline),
+            rung=ladder.target,
+            base=ladder.base,
+            vocab_size=lab.vocab_size,
+        )
         findings = read_findings(study, lab.store, baseline, settings.max_findings)
         Promotion(lab, baseline, settings, target.params).run(findings)
         lab.fact(DONE, wanted)
