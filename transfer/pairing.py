@@ -1,4 +1,4 @@
-"""What pairing gains at a rung, and how well arms are timed there: pooled over the arms that were measured."""
+"""What pairing gains, and how well arms are timed: pooled over what was measured, since few pairs cannot tell it."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer.saving import RungPairs
-from transfer.slope import Noise
 
 ASSUMED_CORRELATION = 0.5
 MOST_CORRELATION = 0.95  # few pairs can look perfectly correlated, and no plan should rest on that
@@ -25,13 +24,14 @@ class Pairing:
     assumed: bool = False
 
 
-def pairing(arms: Sequence[RungPairs], noise: Noise) -> Pairing:
-    """Pool over the arms of one rung: correlation = 1 - c/2 with c = s_d^2/sigma^2, kept within [0, .95]."""
-    differences = _within([arm.baseline - arm.arm for arm in arms])
-    s_time = math.sqrt(_within([arm.ln_time_ratios for arm in arms if arm.ln_time_ratios is not None]) or 0.0)
-    if differences is None or noise.sigma == 0:
+def pairing(measured: Sequence[RungPairs]) -> Pairing:
+    """Pool over arms and rungs: correlation = 1 - c/2 with c = s_d^2/sigma^2 of each rung, kept within [0, .95]."""
+    noisy = [one for one in measured if one.slope.noise.sigma > 0]
+    c = _within([(one.baseline - one.arm) / one.slope.noise.sigma for one in noisy])
+    s_time = math.sqrt(_within([one.ln_time_ratios for one in measured if one.ln_time_ratios is not None]) or 0.0)
+    if c is None:
         return Pairing(ASSUMED_CORRELATION, s_time, assumed=True)
-    return Pairing(min(max(1 - differences / noise.sigma**2 / 2, 0.0), MOST_CORRELATION), s_time)
+    return Pairing(min(max(1 - c / 2, 0.0), MOST_CORRELATION), s_time)
 
 
 def _within(groups: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]) -> float | None:

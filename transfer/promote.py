@@ -70,7 +70,7 @@ class Promotion:
             if self._why_frozen():
                 return self._freeze(index, going)
             going = [arm for arm in going if self._take(at, arm, pairs[arm.name])]
-            self._record_power(index, going, most)
+            self._record_power(index, most)
             if index == len(self.ladder.rungs) - 1:
                 self.records.flush()
                 return list(going)
@@ -176,10 +176,9 @@ class Promotion:
         land(top_rung, arms, membership)
         return membership
 
-    def _record_power(self, index: int, going: Sequence[Arm], pairs: int) -> None:
-        measured = self.baselines[index]
-        found = pairing([self.evidence[arm.name][index] for arm in going], measured.slope.noise)
-        self.records.power(index, measured, found, self.settings.axis, pairs=pairs)
+    def _record_power(self, index: int, pairs: int) -> None:
+        found = pairing([one for name in sorted(self.evidence) for one in self.evidence[name]])
+        self.records.power(index, self.baselines[index], found, self.settings.axis, pairs=pairs)
 
     def _savings(self, name: str, axis: Axis) -> list[Saving]:
         return savings_up_the_ladder(self.evidence[name], axis)

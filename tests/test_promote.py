@@ -1,0 +1,299 @@
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling.runs import RunSpec
+from tests.simulated_launch import BASELINE, Bench, Gain, KilledError, World, finding
+
+CONSTANT, VANISHING, HARMFUL = ("weight_decay", 0.2), ("beta1", 0.85), ("beta2", 0.97)
+KNOBS = [
+    ("learning_rate", 5e-3),
+    ("embedding_learning_rate", 2e-2),
+    ("weight_decay", 0.2),
+    ("beta1", 0.85),
+    ("beta2", 0.97),
+    ("epsilon", 1e-9),
+    ("gradient_clip", 1.0),
+    ("warmup_share", 0.1),
+    ("final_share", 0.1),
+    ("init_std", 0.05),
+]
+
+
+def always(*by_rung: float) -> Gain:
+    return lambda rung, share: by_rung[min(rung, len(by_rung) - 1)]
+
+
+GAINS = {CONSTANT: always(0.15), VANISHING: always(0.3, 0.0), HARMFUL: always(-0.2)}
+FINDINGS = [finding("vanishing", *VANISHING), finding("constant", *CONSTANT), finding("harmful", *HARMFUL)]
+
+
+@pytest.fixture(scope="module")
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    bench = Bench.make(tmp_path_factory.mktemp("promoted") / "study", World(GAINS), rungs=2)
+    bench.promote(FINDINGS, landing_pairs=8)
+    return bench
+
+
+def test_each_truth_gets_its_word(promoted: Bench) -> None:
+    words = {row["arm"]: row["verdict"] for row in promoted.rows("select arm, verdict from verdicts")}
+    assert words["alone:constant"] == "transfers"
+    assert words["alone:vanishing"] == "vanishes"
+    assert words["alone:harmful"] == "harmful"
+
+
+def test_what_is_measured_is_the_truth(promoted: Bench) -> None:
+    for arm, rung, truth in (("alone:constant", 1, 0.15), ("alone:vanishing", 0, 0.3), ("alone:harmful", 0, -0.2)):
+        where = {"arm": arm, "rung": rung}
+        saving = promoted.row("select * from savings where arm = $arm and rung = $rung and axis = 'tokens'", **where)
+        assert saving["ln_speedup"] == pytest.approx(truth, abs=0.03)
+        assert saving["saving_low"] < 1 - math.exp(-truth) < saving["saving_high"]
+    verdict = promoted.row("select * from verdicts where arm = 'alone:vanishing'")
+    assert verdict["retention_low"] < verdict["retention"] < verdict["retention_high"] < 0
+
+
+def test_a_gate_stops_the_harmful_and_says_what_it_spared(promoted: Bench) -> None:
+    gate = promoted.row("select * from gates where arm = 'alone:harmful'")
+    assert (gate["rung"], gate["decision"]) == (0, "futile")
+    above = promoted.rows("select rung, flops from runs where arm = 'alone:constant' and rung > 0 and purpose = 'pair'")
+    assert gate["flops_saved"] == pytest.approx(sum(row["flops"] for row in above), rel=1.5)
+    assert gate["flops_saved"] > 0
+    assert promoted.rows("select 1 from runs where arm = 'alone:harmful' and rung > 0") == []
+    going = promoted.rows("select flops_saved from gates where arm = 'alone:constant'")
+    assert [row["flops_saved"] for row in going] == [0]
+
+
+def test_the_stack_sheds_what_holds_it_back_and_lands(promoted: Bench) -> None:
+    worth = {row["arm"]: row for row in promoted.rows("select * from interactions")}
+    assert worth["without:harmful"]["high"] < 0
+    assert json.loads(worth["without:harmful"]["detail"])["dropped"]
+    assert worth["without:constant"]["ln_speedup"] == pytest.approx(0.15, abs=0.03)
+    trimmed = promoted.row("select * from savings where arm = 'trimmed' and axis = 'tokens'")
+    assert trimmed["ln_speedup"] == pytest.approx(0.15, abs=0.03)
+    landing = promoted.row("select * from landings")
+    assert landing["stands"]
+    assert landing["pairs"] == 8
+    assert landing["tokens_stack"] == math.ceil(16_000 * (1 - trimmed["saving_low"]))
+    assert "harmful" in landing["reason"]
+    assert "the claim stands" in landing["reason"]
+
+
+def test_landing_runs_use_seeds_that_nothing_else_has_seen(promoted: Bench) -> None:
+    seeds = {
+        row["landing"]: set(row["seeds"])
+        for row in promoted.rows(
+            "select purpose = 'landing' as landing, list(distinct seed) as seeds from runs group by 1"
+        )
+    }
+    assert seeds[True].isdisjoint(seeds[False])
+    by_arm = promoted.rows(
+        "select arm, list(seed order by seed) as seeds from runs where purpose = 'landing' group by arm"
+    )
+    assert {row["arm"] for row in by_arm} == {"baseline", "trimmed"}
+    assert by_arm[0]["seeds"] == by_arm[1]["seeds"]
+
+
+def test_power_rests_on_what_pairs_and_timings_showed(promoted: Bench) -> None:
+    for power in promoted.rows("select * from powers"):
+        assert power["axis"] == "seconds"
+        assert not power["assumed"]
+        assert 0 <= power["correlation"] <= 0.95
+        assert power["s_time"] == pytest.approx(0.002, rel=0.7)
+        assert power["smallest_saving"] < 0.1
+
+
+def test_a_claim_that_holds_at_full_length_alone_falls(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: lambda rung, share: 0.3 if share >= 1 else 0.0}), rungs=2)
+    bench.promote(FINDINGS[1:2], landing_pairs=5)
+    landing = bench.row("select * from landings")
+    assert landing["stands"] is False
+    assert landing["loss_difference_high_95"] > landing["margin"]
+    assert "the claim falls" in landing["reason"]
+
+
+def test_whatever_diverges_is_said_so(tmp_path: Path) -> None:
+    def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
+        alone_at_top = list(knobs) == ["beta1"] and spec.rung_index == 1
+        return alone_at_top or (spec.purpose == "landing" and bool(knobs) and spec.seed % 2 == 0)
+
+    bench = Bench.make(tmp_path / "study", World(GAINS, diverges=diverges), rungs=2)
+    verdicts = bench.promote(FINDINGS[:2], landing_pairs=5)
+    assert verdicts["alone:vanishing"].word == "invalid"
+    assert "at rung r1 the arm diverged while the baseline finished" in verdicts["alone:vanishing"].reason
+    assert (verdicts["alone:constant"].word, verdicts["stack"].word) == ("transfers", "shrinks")
+
+    needed = bench.row("select * from interactions where arm = 'without:constant'")
+    assert needed["ln_speedup"] is None
+    assert "The stack needs this member" in needed["detail"]
+
+    landing = bench.row("select * from landings")
+    assert landing["stands"] is False
+    assert landing["loss_difference"] is None
+    assert "2 of its 5 runs did not finish while the baseline did: the claim falls" in landing["reason"]
+
+
+OFF: Callable[[RunSpec], float] = lambda spec: 0.1 * (spec.rung_index == 1 and spec.purpose == "aa" and spec.seed % 2)  # noqa: E731
+
+
+def test_a_frozen_rung_judges_nobody_and_ends_the_climb(tmp_path: Path) -> None:
+    why = "the A/A check froze rung r1: the baseline differs from itself there (lnS"
+    bench = Bench.make(tmp_path / "study", World(GAINS, shift=OFF))
+    verdicts = bench.promote(FINDINGS, landing_pairs=5)
+    for arm in ("stack", "alone:constant", "alone:vanishing"):
+        assert verdicts[arm].word == "invalid"
+        assert why in verdicts[arm].reason
+    assert verdicts["alone:harmful"].word == "harmful", "what was judged below stays judged"
+    assert bench.row("select max(rung) as top from runs")["top"] == 1
+    assert bench.row("select max(rung) as top from savings where saving is not null")["top"] == 0
+    assert [row["frozen"] for row in bench.rows("select frozen from aa order by rung")] == [False, True]
+    landing = bench.row("select * from landings")
+    assert landing["stands"] is None
+    assert why in landing["reason"]
+    assert bench.rows("select 1 from interactions") == []
+    assert bench.row("select * from gates where arm = 'stack' and rung = 1")["decision"] == "stop"
+
+
+def test_without_a_slope_nothing_is_judged_and_no_number_is_made_up(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World(GAINS, kappas=(-0.1, 0.2)), rungs=2)
+    verdicts = bench.promote(FINDINGS, landing_pairs=5)
+    assert {verdict.word for verdict in verdicts.values()} == {"invalid"}
+    said = bench.rows(
+        "select reason from verdicts union all select reason from gates union all select reason from landings"
+    )
+    assert len(said) == 9
+    for row in said:
+        assert "at rung r0 the baseline's finished loss does not fall with tokens" in row["reason"]
+        assert "nan" not in row["reason"].split()
+
+
+def test_what_fewer_pairs_said_of_a_rung_that_then_freezes_is_withdrawn(tmp_path: Path) -> None:
+    # The first two baselines of rung 0 are as the A/A runs; the next ones show how little noise there really is.
+    def shift(spec: RunSpec) -> float:
+        if spec.purpose == "aa":
+            return 0.05 * (spec.seed % 2)
+        return 0.05 * (spec.purpose == "pair" and spec.seed == 10_001)
+
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.0)}, sigma=0.01, shift=shift), rungs=2)
+    verdicts = bench.promote(FINDINGS[1:2], pairs=[2, 32], smallest_saving=0.01, landing_pairs=5)
+    assert verdicts["alone:constant"].word == "invalid"
+    recorded = bench.row("select count(*) as n from record_saving where arm = 'alone:constant' and saving is not null")
+    assert recorded["n"] == 3, "the rung was measured before it froze"
+    assert bench.rows("select 1 from savings where saving is not null") == []
+
+
+def test_a_gate_in_doubt_buys_pairs(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.0), VANISHING: always(0.5)}, sigma=0.01), rungs=2)
+    bench.promote(FINDINGS[:2], pairs=[2, 4, 8], smallest_saving=0.01, landing_pairs=5)
+    doubtful = bench.row("select * from savings where arm = 'alone:constant' and rung = 0 and axis = 'seconds'")
+    clear = bench.row("select * from savings where arm = 'alone:vanishing' and rung = 0 and axis = 'seconds'")
+    assert (doubtful["pairs"], clear["pairs"]) == (8, 2)
+    runs = "select count(*) as n from runs where rung = 0 and purpose = 'pair' and arm = $arm"
+    assert bench.row(runs, arm="alone:constant")["n"] == 8
+    assert bench.row(runs, arm="baseline")["n"] == 8
+    gate = bench.row("select * from gates where arm = 'alone:constant'")
+    assert gate["decision"] in ("futile", "inconclusive")
+    assert gate["flops_saved"] > 0
+    assert bench.row("select pairs from powers where rung = 0")["pairs"] == 8
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    worth = {knob: always(0.06) for knob in KNOBS[:8]} | {KNOBS[8]: always(-0.15), KNOBS[9]: always(0.1, 0.05)}
+    bench = Bench.make(tmp_path_factory.mktemp("crowd") / "study", World(worth), rungs=2)
+    bench.promote([finding(f"f{k}", *knob) for k, knob in enumerate(KNOBS)], landing_pairs=5)
+    return bench
+
+
+def test_more_than_eight_findings_are_sorted_by_a_plan(crowd: Bench) -> None:
+    found = {row["arm"]: row for row in crowd.rows("select * from interactions where arm like 'plan:%'")}
+    assert len(found) == 10
+    for k in range(8):
+        assert found[f"plan:f{k}"]["ln_speedup"] == pytest.approx(0.06, abs=0.03)
+    assert found["plan:f8"]["high"] < 0
+    assert json.loads(found["plan:f8"]["detail"])["dropped"]
+    rows = crowd.row(
+        "select count(distinct seed) as seeds, count(*) as runs, count(*) filter (arm = 'baseline') as baselines "
+        "from runs where purpose = 'plan'"
+    )
+    assert rows == {"seeds": 12, "runs": 23, "baselines": 12}, "the row with nobody on is its baseline"
+
+
+def test_only_survivors_of_the_plan_are_left_out_in_turn(crowd: Bench) -> None:
+    left = {row["arm"] for row in crowd.rows("select arm from interactions where arm like 'without:%'")}
+    assert "without:f8" not in left
+    assert {f"without:f{k}" for k in range(8)} <= left
+    assert crowd.row("select reason, stands from landings")["stands"]
+    trimmed = crowd.row("select ln_speedup from savings where arm = 'trimmed' and axis = 'tokens'")
+    assert trimmed["ln_speedup"] == pytest.approx(0.53, abs=0.06)
+
+
+def test_a_stack_that_adds_up_has_no_interaction(crowd: Bench) -> None:
+    stack = crowd.row("select * from interactions where arm = 'stack'")
+    assert stack["low"] < 0 < stack["high"]
+    assert json.loads(stack["detail"])["rows"] == 12
+
+
+def test_findings_that_do_not_fit_are_said_so(tmp_path: Path) -> None:
+    first = finding("first", "beta1", 0.85)
+    onto = finding("onto", "beta1", 0.9, base=first.recipe)
+    rival = finding("rival", "weight_decay", 0.3)
+    gains = {
+        ("beta1", 0.85): always(0.2),
+        ("beta1", 0.9): always(0.3),
+        CONSTANT: always(0.1),
+        ("weight_decay", 0.3): always(0.1),
+    }
+    bench = Bench.make(tmp_path / "study", World(gains), rungs=2)
+    verdicts = bench.promote([first, onto, finding("constant", *CONSTANT), rival], landing_pairs=5)
+    assert "conflicts with stronger findings" in verdicts["alone:rival"].reason
+    assert verdicts["alone:rival"].word == "transfers"
+    assert "rival" in bench.row("select reason from landings")["reason"]
+    within = bench.row("select * from verdicts where arm = 'alone:onto'")
+    assert within["verdict"] == "inconclusive"
+    assert "does not apply to the baseline alone" in within["reason"]
+    assert "Within the stack it adds" in within["reason"]
+    worth = {row["arm"]: row for row in bench.rows("select * from interactions")}
+    assert worth["without:onto"]["ln_speedup"] == pytest.approx(0.1, abs=0.03)
+    assert json.loads(worth["without:first"]["detail"])["also_left_out"] == ["onto"]
+    assert worth["without:first"]["ln_speedup"] == pytest.approx(0.3, abs=0.03)
+
+
+def left_behind(bench: Bench) -> dict[str, list[dict[str, Any]]]:
+    kinds = {
+        "verdicts": "arm",
+        "savings": "arm, rung, axis",
+        "gates": "arm, rung",
+        "landings": "arm",
+        "interactions": "arm",
+    }
+    return {
+        view: bench.rows(f"select * exclude (written_at) from {view} order by {key}") for view, key in kinds.items()
+    }
+
+
+def test_a_promotion_killed_again_and_again_comes_to_the_same_end(promoted: Bench, tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World(GAINS), rungs=2)
+    kills = 0
+    while True:
+        try:
+            bench.promote(FINDINGS, landing_pairs=8, jobs_left=70)
+            break
+        except KilledError:
+            kills += 1
+    assert kills >= 1
+    assert left_behind(bench) == left_behind(promoted)
+    for table, ended in (("record_run", "status = 'finished'"), ("record_timing", "true")):
+        made = bench.row(f"select count(*) as lines, count(distinct run_id) as runs from {table} where {ended}")
+        assert made["lines"] == made["runs"], "nothing was made twice"
+
+
+def test_without_findings_the_ladder_is_measured_all_the_same(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World({}), rungs=2)
+    assert bench.promote([]) == {}
+    assert bench.row("select count(*) as n from slopes")["n"] == 2
+    assert bench.row("select assumed, correlation from powers where rung = 0") == {"assumed": True, "correlation": 0.5}
+    assert BASELINE.knobs == {}
