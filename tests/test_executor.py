@@ -132,5 +132,7 @@ def test_workers_do_not_outlive_their_parent(bench: Bench) -> None:
     assert parent.returncode == -signal.SIGKILL
     assert len(below) >= 3
     _, alive = psutil.wait_procs(below, timeout=30)
+    for process in alive:
+        process.kill()
     assert alive == []
     assert [bench.row(spec)["status"] for spec in specs] == ["running", "running"]
