@@ -15,6 +15,7 @@ PURPOSES = {
     "horizon": "ladder: slope (T/2, T, 2T)",
     "pair": "ladder: pairs",
     "aa": "ladder: A/A",
+    "plan": "ladder: half-stacks",
     "landing": "ladder: landing run",
     "spared": "not spent: gates",
 }

@@ -97,9 +97,9 @@ class Picture:
 
 def make_scene(findings: Rows, smallest_saving: float | None) -> Scene:
     """Give every arm its words, colour and shape; `findings` have finding_id and title, in a fixed order."""
-    titles = {"baseline": "Baseline", "stack": "All findings stacked"}
-    colours = {"baseline": BASELINE_COLOUR, "stack": STACK_COLOUR}
-    shapes = {"baseline": "circle", "stack": "diamond"}
+    titles = {"baseline": "Baseline", "stack": "All findings stacked", "trimmed": "The stack, trimmed"}
+    colours = {"baseline": BASELINE_COLOUR, "stack": STACK_COLOUR, "trimmed": STACK_COLOUR}
+    shapes = {"baseline": "circle", "stack": "diamond", "trimmed": "diamond"}
     for place, finding in enumerate(findings):
         arm = f"alone:{finding['finding_id']}"
         titles[arm] = shortened_title(finding)

@@ -18,12 +18,17 @@ DUCKDB_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of spool record: its view, the key that its latest record is chosen by, and its typed columns."""
+    """One kind of spool record: its view, the key that its latest record is chosen by, and its typed columns.
+
+    `of_promotion`: the view shows what came since the latest promotion began, so that arms of an earlier one, with
+    other findings or settings, do not stand among those of the latest.
+    """
 
     view: str
     key: tuple[str, ...]
     columns: dict[str, str]
     latest_attempt: bool = False
+    of_promotion: bool = False
 
 
 def _columns(**names_by_type: str) -> dict[str, str]:
@@ -66,7 +71,7 @@ KINDS: dict[str, Kind] = {
             json="knobs",
             boolean="placebo",
             integer="pairs",
-            real="effect effect_low effect_high z p_value q_value cost_usd seconds_ratio",
+            real="effect effect_low effect_high z p_value q_value cost_usd",
         ),
     ),
     "calibration": Kind("calibrations", ("name",), _columns(text="name", real="value", json="detail")),
@@ -74,9 +79,13 @@ KINDS: dict[str, Kind] = {
         "slopes",
         ("rung",),
         _columns(integer="rung params tokens", real="kappa kappa_se curvature curvature_se sigma sigma_dof"),
+        of_promotion=True,
     ),
     "aa": Kind(
-        "aa", ("rung",), _columns(integer="rung params pairs", real="ln_speedup low_99 high_99", boolean="frozen")
+        "aa",
+        ("rung",),
+        _columns(integer="rung params pairs", real="ln_speedup low_99 high_99", boolean="frozen"),
+        of_promotion=True,
     ),
     "saving": Kind(
         "savings",
@@ -86,11 +95,13 @@ KINDS: dict[str, Kind] = {
             integer="rung params pairs",
             real="saving saving_low saving_high ln_speedup ln_speedup_se dof",
         ),
+        of_promotion=True,
     ),
     "gate": Kind(
         "gates",
         ("arm", "rung"),
         _columns(text="arm finding_id decision", note="reason", integer="rung", real="lower_80 flops_saved"),
+        of_promotion=True,
     ),
     "verdict": Kind(
         "verdicts",
@@ -102,6 +113,7 @@ KINDS: dict[str, Kind] = {
             integer="rung pairs_to_settle",
             real="retention retention_low retention_high p_holm",
         ),
+        of_promotion=True,
     ),
     "forecast": Kind(
         "forecasts",
@@ -112,6 +124,7 @@ KINDS: dict[str, Kind] = {
             real="saving saving_low saving_high leave_top_rung_out_error",
             boolean="extrapolated",
         ),
+        of_promotion=True,
     ),
     "landing": Kind(
         "landings",
@@ -123,9 +136,13 @@ KINDS: dict[str, Kind] = {
             real="loss_difference loss_difference_high_95 margin",
             boolean="stands",
         ),
+        of_promotion=True,
     ),
     "interaction": Kind(
-        "interactions", ("arm", "rung"), _columns(text="arm", integer="rung", real="ln_speedup low high", json="detail")
+        "interactions",
+        ("arm", "rung"),
+        _columns(text="arm", integer="rung", real="ln_speedup low high", json="detail"),
+        of_promotion=True,
     ),
     "power": Kind(
         "powers",
@@ -136,6 +153,7 @@ KINDS: dict[str, Kind] = {
             integer="rung params pairs",
             real="smallest_saving sigma kappa correlation s_time",
         ),
+        of_promotion=True,
     ),
     "fit": Kind("fits", ("arm", "form"), _columns(text="arm form", json="parameters", real="objective")),
     "prediction": Kind(
@@ -158,8 +176,11 @@ KINDS: dict[str, Kind] = {
 # A finding is a trial that was kept; placebos are kept only by mistake and are counted apart.
 FINDINGS = """CREATE VIEW findings AS
 SELECT trial_id AS finding_id, trial_id, title, category, effect, effect_low, effect_high, proposer, hypothesis, patch,
-       knobs, scale_rule, recipe_hash, seconds_ratio
+       knobs, scale_rule, recipe_hash
 FROM trials WHERE status = 'kept' AND NOT coalesce(placebo, false)"""
+
+PROMOTION_BEGAN = "promotion_began"
+_BEGAN = f"SELECT coalesce(max(written_at), 0) FROM record_fact WHERE name = '{PROMOTION_BEGAN}'"
 
 VIEWS = (*(kind.view for kind in KINDS.values()), "findings")
 
@@ -181,16 +202,17 @@ def statements() -> list[str]:
         made.append(
             f"CREATE TABLE {table(name)} (spool_file VARCHAR, spool_line BIGINT, written_at DOUBLE, {typed})",
         )
-        made.append(_view(name, kind))
-    return [*made, FINDINGS]
+    return [*made, *(_view(name, kind) for name, kind in KINDS.items()), FINDINGS]
 
 
 def _view(name: str, kind: Kind) -> str:
     attempt = "attempt DESC NULLS LAST, " if kind.latest_attempt else ""
     order = f"{attempt}written_at DESC NULLS LAST, spool_file DESC, spool_line DESC"
+    since = f"WHERE written_at >= ({_BEGAN}) " if kind.of_promotion else ""
     latest = f"row_number() OVER (PARTITION BY {', '.join(kind.key)} ORDER BY {order}) = 1"
     return (
-        f"CREATE VIEW {kind.view} AS SELECT {', '.join(kind.columns)}, written_at FROM {table(name)} QUALIFY {latest}"
+        f"CREATE VIEW {kind.view} AS SELECT {', '.join(kind.columns)}, written_at FROM {table(name)} "
+        f"{since}QUALIFY {latest}"
     )
 
 

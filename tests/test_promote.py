@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated_launch import BASELINE, Bench, Gain, KilledError, World, finding
 
 from scaling.runs import RunSpec
-from tests.simulated_launch import BASELINE, Bench, Gain, KilledError, World, finding
 
 CONSTANT, VANISHING, HARMFUL = ("weight_decay", 0.2), ("beta1", 0.85), ("beta2", 0.97)
 KNOBS = [

@@ -17,6 +17,8 @@ from scaling.loading import LoadedRecipe, load
 from scaling.shape import Shape, measure
 from scaling.stepper import Stepper
 from search.settings import SearchSettings
+from transfer.factorial import plackett_burman
+from transfer.half_stacks import MOST_WITHOUT_PLAN
 from transfer.power import ALPHA, POWER, smallest_visible_saving
 from transfer.presets import vocabulary
 from transfer.settings import TransferSettings
@@ -77,7 +79,9 @@ def make_plan(study: Study) -> Plan:
         sigma, kappa, s_time = ASSUMED[ladder.accelerator]
         sigma, kappa = measured.get(index, (sigma, kappa))
         seconds = _seconds_per_run(recipe, ladder, rung, shape, vocab_size)
-        runs = _runs(settings, findings, is_top=index == len(ladder.rungs) - 1)
+        is_top = index == len(ladder.rungs) - 1
+        pairs = settings.pairs[-1 if is_top else 0]
+        runs = _runs(settings, findings, pairs, is_top=is_top)
         plans.append(
             RungPlan(
                 rung=rung.name,
@@ -89,12 +93,12 @@ def make_plan(study: Study) -> Plan:
                 seconds=seconds,
                 runs=runs,
                 hours=runs * seconds / workers / 3600,
-                pairs=settings.pairs[0],
+                pairs=pairs,
                 smallest_saving=smallest_visible_saving(
                     sigma=sigma,
                     kappa=kappa,
                     s_time=s_time,
-                    pairs=settings.pairs[0],
+                    pairs=pairs,
                     correlation=ASSUMED_CORRELATION,
                     alpha=ALPHA,
                     power=POWER["transfers"],
@@ -104,11 +108,13 @@ def make_plan(study: Study) -> Plan:
     return Plan(plans, workers, _notes(ladder, findings, set(measured), len(ladder.rungs)))
 
 
-def _runs(settings: TransferSettings, findings: int, *, is_top: bool) -> float:
+def _runs(settings: TransferSettings, findings: int, pairs: int, *, is_top: bool) -> float:
     """Runs of a rung in units of one at its horizon, if no gate stops anything."""
-    pairs, horizons = settings.pairs[0], settings.horizon_seeds * (0.5 + 2.0)
-    runs = pairs * (findings + 2) + horizons + 2 * settings.aa_pairs
-    return runs + pairs * findings + 2 * settings.landing_pairs if is_top else runs
+    runs = pairs * (findings + 2) + settings.horizon_seeds * (0.5 + 2.0) + 2 * settings.aa_pairs
+    if not is_top:
+        return runs
+    plan = 0 if findings <= MOST_WITHOUT_PLAN else plackett_burman(findings).shape[0] * (4 if settings.fold_over else 2)
+    return runs + pairs * findings + plan + 2 * settings.landing_pairs
 
 
 def _memory_bytes(shape: Shape, rung: Rung, ladder: Ladder, vocab_size: int) -> int:
@@ -149,5 +155,5 @@ def _notes(ladder: Ladder, findings: int, measured: set[int], rungs: int) -> lis
         notes.append("Time is assumed at 4e14 FLOPs per second and GPU; it was not measured here.")
     else:
         notes.append(f"Time is that of {TIMED_STEPS} steps of the baseline, timed here and now on one thread.")
-    notes.append("The smallest saving is one in tokens, established with 90 % chance at the first number of pairs.")
+    notes.append("The smallest saving is one in tokens, established with 90 % chance by the pairs named.")
     return notes

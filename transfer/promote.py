@@ -61,7 +61,9 @@ class Promotion:
         """Measure rung `index`; returns the arms that go on. The baseline is measured even where no arm is left."""
         at = RungMeasurement(self.lab, self.baseline, self.settings, index)
         self.rungs.append(at)
-        pairs = {arm.name: self.settings.pairs[0] for arm in going}
+        is_top = index == len(self.ladder.rungs) - 1
+        # Claims are made at the top, where no gate can ask for more.
+        pairs = {arm.name: self.settings.pairs[-1 if is_top else 0] for arm in going}
         while True:
             most = max(pairs.values(), default=self.settings.pairs[0])
             at.measure(going, pairs)
@@ -71,7 +73,7 @@ class Promotion:
                 return self._freeze(index, going)
             going = [arm for arm in going if self._take(at, arm, pairs[arm.name])]
             self._record_power(index, most)
-            if index == len(self.ladder.rungs) - 1:
+            if is_top:
                 self.records.flush()
                 return list(going)
             decisions = {arm.name: self._gate(arm, index) for arm in going}

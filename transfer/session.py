@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from data.errors import InputError
+from data.schema import PROMOTION_BEGAN
 from data.store import Store
 from data.study import Study
 from scaling.executor import warm_up
@@ -49,6 +50,7 @@ def run_promotion(study: Study, console: Console, workers: int | None = None) ->
 
     settings, baseline = TransferSettings.read(study.settings.get("transfer", {})), baseline_recipe(study)
     with open_lab(study, console, workers) as lab:
+        lab.fact(PROMOTION_BEGAN, wanted)
         ladder = lab.setting.ladder
         target = shape.cached(
             study.shapes,

@@ -13,7 +13,8 @@ from data.errors import InputError
 class TransferSettings(BaseModel):
     """How carefully findings are measured up the ladder.
 
-    `pairs`: pairs of each arm and rung, in the order in which gates may ask for more. `horizon_seeds`: baseline
+    `pairs`: pairs of each arm and rung, in the order in which gates may ask for more; the top rung has the last.
+    `horizon_seeds`: baseline
     seeds at T/2 and at 2T. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth having.
     `max_findings`: the strongest so many are promoted; None promotes all. `fold_over`: the plan that is run for more
     than 8 findings is run twice, mirrored, which frees its main effects of pairwise interactions.
