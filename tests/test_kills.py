@@ -30,23 +30,23 @@ POLL_SECONDS = 0.02
 def killed(study: Study, command: tuple[str, ...], kill: int, choose: random.Random) -> bool:
     """Start the command and kill it with SIGKILL, it alone and the whole group in turn; False when it ended before.
 
-    Two of three kills come after a random time, which mostly falls into the start and costs little; the third after the
-    spool has grown by a random size, and a random moment more, which falls among the runs.
+    Three of four kills come after a random time, which mostly falls into the start and costs little; the fourth after
+    the spool has grown by a random size, and a random moment more, which falls among the runs.
     """
     name, *options = command
     before = spool_bytes(study)
     process = start(name, study.path, *options)
     if name == "report":
         ended = _ended_within(process, choose.uniform(0.0, 0.8))
-    elif kill % 3:
-        ended = _ended_within(process, choose.uniform(0.0, 3.0))
+    elif kill % 4:
+        ended = _ended_within(process, choose.uniform(0.0, 2.5))
     else:
         grown = before + choose.randrange(200, 12_000)
         while not (ended := _ended_within(process, POLL_SECONDS)) and spool_bytes(study) < grown:
             pass
         ended = ended or _ended_within(process, choose.uniform(0.0, 0.2))
     if not ended:
-        if kill % 2:
+        if (kill + kill // 4) % 2:
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
