@@ -45,7 +45,7 @@ class LoadedRecipe:
         """
         try:
             model = self.module.build_model(rung, knobs, vocab_size)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RecipeError(f"The recipe's build_model fails at rung {rung.name}: {said(error)}.") from error
         if not isinstance(model, nn.Module):
             raise RecipeError(f"The recipe's build_model must return a torch module, not {type(model).__name__}.")
@@ -59,7 +59,7 @@ class LoadedRecipe:
         """
         try:
             built = self.module.build_optimizer(model, rung, knobs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RecipeError(f"The recipe's build_optimizer fails at rung {rung.name}: {said(error)}.") from error
         optimizers = list(built) if isinstance(built, (list, tuple)) else [built]
         if not optimizers or not all(isinstance(one, torch.optim.Optimizer) for one in optimizers):
@@ -97,7 +97,7 @@ def load(recipe: Recipe | str) -> LoadedRecipe:
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, RECIPE_FILE, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _require_overlaid_knobs(text, module)
         raise RecipeError(f"The recipe does not import: {said(error)}.") from error
     for name in ("build_model", "build_optimizer", "schedule"):

@@ -53,7 +53,7 @@ def train(study_path: Path, spec: RunSpec) -> None:
             row |= {"status": "failed", "reason": f"{REJECTED}{error}" if spec.preflight else str(error)}
         except (OSError, MemoryError, ScaleproofError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             row |= {"status": "failed", "reason": said(error)}
         writer.append("run", **row, ended_at=time.time())
         writer.flush()

@@ -46,6 +46,7 @@ def test_a_recipe_of_any_make_is_loaded() -> None:
         ("import no_such_library\n", r"does not import: ModuleNotFoundError: .*no_such_library.*line 1 of the recipe"),
         ("x = 1\n\nraise OSError('a disk')\n", r"does not import: OSError: a disk \(line 3 of the recipe\)"),
         ("raise ValueError\n", r"does not import: ValueError: no message"),
+        ("import sys\nsys.exit(0)\n", r"does not import: SystemExit: 0 \(line 2 of the recipe\)"),
         (CONTRACT.replace("build_model", "make_model"), "has no function build_model; every recipe must define it"),
         (
             CONTRACT.replace("def build_optimizer", "def b"),
