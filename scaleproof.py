@@ -50,6 +50,7 @@ def root(
 def demo(
     path: Annotated[Path, typer.Option("--study", help="Where to make the study.")] = Path("studies/demo"),
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Do all of it on this machine in some minutes: search, promote, report."""
     from analysis.report import refresh_report
@@ -62,8 +63,8 @@ def demo(
     worked = run_promotion(study, _console(), workers) or worked
     report, changed = refresh_report(path)
     if not worked and not changed:
-        typer.echo("Nothing to do: this demo is finished.")
-    _print_answer(path, report)
+        _nothing_to_do("this demo is finished", as_json)
+    _print_answer(path, report, as_json)
 
 
 @app.command(epilog="Example: scaleproof init studies/mine --preset cpu --corpus texts/")
@@ -105,35 +106,36 @@ def search(
     trials: Annotated[int | None, typer.Option(min=1, help="Trials, placebos counted; from the settings.")] = None,
     workers: Workers = None,
     proposer: Annotated[str | None, typer.Option(help="catalogue or optuna; from the settings.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
     from search.session import run_search
 
     if not run_search(_open(path), _console(), workers, trials, proposer):
-        typer.echo("Nothing to do: this search is finished.")
-    _print_rows(path, "select status, count(*) as trials from trials group by status order by status")
+        _nothing_to_do("this search is finished", as_json)
+    _print_rows(path, "select status, count(*) as trials from trials group by status order by status", as_json)
 
 
 @app.command(epilog="Example: scaleproof promote studies/mine")
-def promote(path: StudyPath, workers: Workers = None) -> None:
+def promote(path: StudyPath, workers: Workers = None, as_json: AsJson = False) -> None:
     """Measure the findings up the ladder: savings, verdicts, forecast and landing run."""
     from transfer.session import run_promotion
 
     if not run_promotion(_open(path), _console(), workers):
-        typer.echo("Nothing to do: this promotion is finished.")
-    _print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm")
+        _nothing_to_do("this promotion is finished", as_json)
+    _print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm", as_json)
 
 
 @app.command(epilog="Example: scaleproof report studies/mine")
-def report(path: StudyPath) -> None:
+def report(path: StudyPath, as_json: AsJson = False) -> None:
     """Write the report: one HTML file that needs no network, and Markdown beside it."""
     from analysis.report import refresh_report
 
     _open(path)
     written, changed = refresh_report(path)
     if not changed:
-        typer.echo("Nothing to do: the report is up to date.")
-    _print_answer(path, written)
+        _nothing_to_do("the report is up to date", as_json)
+    _print_answer(path, written, as_json)
 
 
 @app.command(epilog="Example: scaleproof verdict studies/mine --json")
@@ -141,7 +143,7 @@ def verdict(path: StudyPath, as_json: AsJson = False) -> None:
     """Print the verdict on every arm of a study."""
     _open(path)
     wanted = "select arm, verdict, fragile, retention, p_holm, reason from verdicts order by arm"
-    _print_rows(path, wanted, "json" if as_json else "table")
+    _print_rows(path, wanted, as_json)
 
 
 @app.command(epilog='Example: scaleproof sql studies/demo "select arm, rung, saving from savings" --format markdown')
@@ -226,19 +228,23 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _print_rows(path: Path, statement: str, format: str = "table") -> None:
+def _nothing_to_do(why: str, as_json: bool) -> None:
+    typer.echo(f"Nothing to do: {why}.", err=as_json)
+
+
+def _print_rows(path: Path, statement: str, as_json: bool) -> None:
     from analysis.sql import run_sql
 
-    typer.echo(str(run_sql(path, statement, format)), nl=False)
+    typer.echo(str(run_sql(path, statement, "json" if as_json else "table")), nl=False)
 
 
-def _print_answer(path: Path, report: Path) -> None:
+def _print_answer(path: Path, report: Path, as_json: bool) -> None:
     from analysis.answer import answer
     from analysis.evidence import read_evidence
     from data.store import Store
 
-    typer.echo(answer(read_evidence(Store(path))))
-    typer.echo(f"Report: {report}")
+    said = answer(read_evidence(Store(path)))
+    typer.echo(json.dumps({"answer": said, "report": str(report)}) if as_json else f"{said}\nReport: {report}")
 
 
 def __getattr__(name: str) -> object:
