@@ -51,7 +51,7 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     ]
     panels = [
         _panel(drawn, "flops", "compute", first=True),
-        _panel(drawn, "seconds", "seconds of training and evaluation", first=False),
+        _panel(drawn, "seconds", "seconds of training", first=False),
     ]
     return alt.hconcat(*panels, spacing=16).properties(
         title=heading(

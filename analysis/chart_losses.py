@@ -40,7 +40,7 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
         title=None,
         scale=alt.Scale(domain=list(names.values()), range=[scene.shapes.get(arm, "circle") for arm in arms]),
     )
-    rungs = sorted({(row["rung"], row["params"]) for row in rows})
+    rungs = _params_by_rung(rows)
     width = min(300, (WIDTH - 60 * min(len(rungs), PANELS_IN_A_LINE)) // min(len(rungs), PANELS_IN_A_LINE))
     panels = [
         _panel([row for row in rows if row["rung"] == rung], names, colour, shape).properties(
@@ -50,7 +50,7 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
                 f"Rung {rung}: {params_text(params)} params", fontSize=12, color=INK, anchor="start", offset=6
             ),
         )
-        for rung, params in rungs
+        for rung, params in rungs.items()
     ]
     lines = [
         alt.hconcat(*panels[start : start + PANELS_IN_A_LINE], spacing=14)
@@ -65,6 +65,12 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
             "mark is the landing run, shortened by what was claimed.",
         )
     )
+
+
+def _params_by_rung(rows: Rows) -> dict[int, int | None]:
+    """Return the size of each rung, which is the baseline's: an arm may have more parameters, or fewer."""
+    sizes: dict[int, int | None] = dict.fromkeys(sorted({row["rung"] for row in rows}))
+    return sizes | {row["rung"]: row["params"] for row in rows if row["arm"] == "baseline"}
 
 
 def _panel(rows: Rows, names: dict[str, str], colour: alt.Color, shape: alt.Shape) -> Drawing:

@@ -11,7 +11,8 @@ from analysis.wording import params_text, percent, saving_text
 
 AXES = ("tokens", "seconds")
 PANEL = (WIDTH - 70) // 2
-LOWEST, HIGHEST = -0.6, 0.8
+LOWEST, HIGHEST = -0.6, 1.0
+NAME_LENGTH = 44  # a longer name would stretch its panel
 SETTLED_METHOD = "decay"
 
 SQL = f"""\
@@ -31,7 +32,7 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
     if not drawable:
         return None
     arms = sorted({row["arm"] for row in drawable}, key=lambda arm: (arm != "stack", -_top_saving(drawable, arm), arm))
-    names = short_labels({arm: scene.title(arm) for arm in arms}, 60)
+    names = short_labels({arm: scene.title(arm) for arm in arms}, NAME_LENGTH)
     lines = [
         _panels(drawable, group, names, scene)
         for group in (["stack"], [arm for arm in arms if arm != "stack"])
