@@ -53,7 +53,6 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Do all of it on this machine in some minutes: search, promote, report."""
-    from analysis.report import refresh_report
     from search.session import run_search
     from transfer.presets import create_study
     from transfer.session import run_promotion
@@ -61,9 +60,13 @@ def demo(
     study = _open(path) if (path / "study.toml").is_file() else create_study(path, "demo")
     worked = run_search(study, _console(), workers)
     worked = run_promotion(study, _console(), workers) or worked
-    report, changed = refresh_report(path)
-    if not worked and not changed:
+    if not worked and study.report_is_current:
         _nothing_to_do("this demo is finished", as_json)
+        report = study.report_html
+    else:
+        from analysis.report import refresh_report
+
+        report = refresh_report(path)[0]
     _print_answer(path, report, as_json)
 
 

@@ -133,6 +133,13 @@ class Study:
         """The report, to read."""
         return self.path / "report.md"
 
+    @property
+    def report_is_current(self) -> bool:
+        """Whether the report was written after the store's last change, so that it need not be drawn again."""
+        if not (self.report_html.is_file() and self.report_md.is_file() and self.database.is_file()):
+            return False
+        return self.report_html.stat().st_mtime_ns > self.database.stat().st_mtime_ns
+
     def lock(self) -> AbstractContextManager[None]:
         """Keep other working commands off this study; raises ScaleproofError that names the process holding it."""
         busy = f"Another command (process {{pid}}) is at work on {self.path}; wait for it or end it, then run again."
