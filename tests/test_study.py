@@ -100,3 +100,14 @@ def test_a_recipe_is_kept_once(tmp_path: Path) -> None:
     assert study.save_recipe("abc", "something else") == path
     assert path.read_text("utf-8") == "x = 'é'\n"
     assert list(study.recipes.iterdir()) == [path]
+
+
+def test_a_report_is_current_until_the_store_changes(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "s", {})
+    for path in (study.database, study.report_md, study.report_html):
+        assert not study.report_is_current
+        path.touch()
+        os.utime(path, ns=(0, 1_000 if path == study.database else 2_000))
+    assert study.report_is_current
+    os.utime(study.database, ns=(0, 3_000))
+    assert not study.report_is_current
