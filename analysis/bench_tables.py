@@ -121,6 +121,29 @@ def bill_sentence(evidence: Evidence) -> str:
     return f"{text} Requests to a model cost {money:.2f} USD." if money else text
 
 
+def bracket_sentence(evidence: Evidence) -> str:
+    """Return whether the baseline's learning rate lies inside its bracket on rung 0: an undertuned one makes wins."""
+    sides = []
+    undertuned = False
+    for row in evidence.brackets:
+        detail = json.loads(row["detail"] or "{}")
+        if row["value"] is None or "se" not in detail:
+            continue
+        undertuned |= row["value"] < -2 * detail["se"]
+        change = f"{row['value']:+.4f}".replace("-", "−")
+        sides.append(
+            f"x {row['name'].removeprefix('bracket_')} changes its loss by {change} (standard error {detail['se']:.4f})"
+        )
+    if not sides:
+        return "The baseline's learning rate was not bracketed."
+    found = (
+        "the baseline is undertuned here, and findings may only make up for that"
+        if undertuned
+        else "no side is better beyond twice its error"
+    )
+    return f"The baseline's learning rate, on rung 0: {'; '.join(sides)}: {found}."
+
+
 def fact_table(evidence: Evidence) -> Table:
     """Return every fact that the study recorded, nested ones spelled out with dots."""
     rows = [

@@ -41,6 +41,8 @@ FROM gates ORDER BY arm, rung""",
 SELECT arm, params, tokens, axis, method, saving, saving_low, saving_high, leave_top_rung_out_error, extrapolated
 FROM forecasts WHERE arm = 'stack' OR arm LIKE 'alone:%' ORDER BY arm, params, axis, method""",
     "interactions": "SELECT arm, rung, ln_speedup, low, high FROM interactions ORDER BY arm, rung",
+    "brackets": """\
+SELECT name, value, detail FROM calibrations WHERE name LIKE 'bracket_%' ORDER BY name""",
     "devices": """\
 SELECT device, count(*) AS runs FROM runs WHERE status = 'finished' AND device IS NOT NULL
 GROUP BY device ORDER BY device""",
@@ -75,6 +77,7 @@ class Evidence:
     powers: Rows
     forecasts: Rows
     interactions: Rows
+    brackets: Rows
     devices: Rows
     bill: Rows
     facts: dict[str, Any]

@@ -129,6 +129,7 @@ def _context(study_path: Path, evidence: Evidence, scene: Scene, pictures: list[
         "forecast_stack": tables.forecast_table(evidence, scene, stack=True),
         "forecast_findings": tables.forecast_table(evidence, scene, stack=False),
         "search": bench_tables.search_table(evidence),
+        "bracket": bench_tables.bracket_sentence(evidence),
         "tried": bool(evidence.trials),
         "bill": bench_tables.bill_sentence(evidence),
         "gates": bench_tables.gate_table(evidence, scene),

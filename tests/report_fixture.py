@@ -152,6 +152,8 @@ def _run(
 def _search(writer: Writer, random: np.random.Generator) -> None:
     for name, value in (("sigma", SIGMA[0]), ("placebo_sd", SIGMA[0] * 1.2)):
         writer.add("calibration", name=name, value=value, detail={"seeds": 8})
+    for factor, worse in (("0.5", 0.031), ("2", 0.012)):
+        writer.add("calibration", name=f"bracket_{factor}", value=worse, detail={"knob": "learning_rate", "se": 0.004})
     for seed in range(8):
         _run(writer, random, 0, "baseline", purpose="calibrate", seed=seed)
         _run(writer, random, 0, f"placebo:{seed}", purpose="placebo", seed=seed)

@@ -11,7 +11,9 @@ import pytest
 from markdown_it import MarkdownIt
 from report_fixture import FINDINGS, demo_records, write_spool
 
+from analysis.bench_tables import bracket_sentence
 from analysis.charts import PICTURES
+from analysis.evidence import read_evidence
 from analysis.report import refresh_report, render_report, write_report
 from analysis.style import make_scene, short_labels
 from data.errors import InputError
@@ -69,6 +71,17 @@ def test_what_carries_the_stack_is_told_by_member(page: Page) -> None:
     carried = page.text.partition("What carries the stack")[2].partition("How to read it")[0]
     assert carried.index("11 % (") < carried.index(FINDINGS[1][1]), "the member that adds most comes first"
     assert carried.index(FINDINGS[1][1]) < carried.index("−1 % (")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(-0.02, "is undertuned here"), (-0.004, "no side is better"), (None, "not bracketed")]
+)
+def test_an_undertuned_baseline_is_called_so(tmp_path: Path, value: float | None, said: str) -> None:
+    records = [
+        {**record, "value": value} if str(record.get("name", "")).startswith("bracket_") else record
+        for record in demo_records()
+    ]
+    assert said in bracket_sentence(read_evidence(Store(write_spool(tmp_path, records))))
 
 
 def test_nothing_a_trial_wrote_becomes_markdown(study: Path) -> None:
