@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from data.batches import train_batch
-from data.spool import SpoolWriter, new_attempt
 from data.study import Study
 from data.tokens import TokenSet
 from scaling.loading import load
@@ -26,9 +25,8 @@ ROUNDS = 3
 def time_pair(study_path: Path, spec: TimingSpec) -> None:
     """Time the training steps of an arm and of the baseline, and leave one `timing` row in a spool file of its own."""
     study = Study.open(study_path)
-    _, path = new_attempt(study.spool, f"runs/{spec.run_id}")
     arm, baseline = measure(study, spec)
-    with SpoolWriter(path) as writer:
+    with study.run_writer(spec.run_id)[1] as writer:
         writer.append(
             "timing",
             **spec.columns(),

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from data.batches import evaluation_sequences
 from data.errors import ScaleproofError
-from data.spool import SpoolWriter, new_attempt
+from data.spool import SpoolWriter
 from data.study import Study
 from data.tokens import TokenSet
 from scaling import shape
@@ -40,8 +40,8 @@ def train(study_path: Path, spec: RunSpec) -> None:
     unfinished.
     """
     study = Study.open(study_path)
-    attempt, path = new_attempt(study.spool, f"runs/{spec.run_id}")
-    with SpoolWriter(path) as writer:
+    attempt, opened = study.run_writer(spec.run_id)
+    with opened as writer:
         row: dict[str, Any] = {**spec.columns(), "attempt": attempt, "started_at": time.time()}
         writer.append("run", **row, status="running")
         try:
