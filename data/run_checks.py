@@ -77,11 +77,33 @@ def numbers(origin: Origin, name: str, cells: Sequence[object]) -> Array:
             raise origin.error(name, empty, "is empty", "fill it in, or leave the row out")
         if not _is_nan(cell):
             wrong = np.array([math.isnan(value) and not _is_nan(one) for value, one in zip(found, cells, strict=True)])
-            what = f"holds {short(cell)}, which is no number,"
-            raise origin.error(
-                name, wrong, what, "write plain numbers such as 7e7, without units or thousands separators"
-            )
+            raise _no_number(origin, name, cell, wrong)
     return found
+
+
+def numbers_where_known(origin: Origin, name: str, cells: Sequence[object]) -> Array:
+    """Convert cells (m,) to float64 (m,) as `numbers` does, NaN where a cell is empty or says so itself.
+
+    Raises:
+        InputError: for a cell that is no number.
+    """
+    found = np.array([number(cell) for cell in cells], dtype=np.float64)
+    wrong = np.zeros(len(found), np.bool_)
+    for row in np.flatnonzero(np.isnan(found)).tolist():
+        wrong[row] = not is_unknown(cells[row])
+    if wrong.any():
+        raise _no_number(origin, name, cells[int(np.argmax(wrong))], wrong)
+    return found
+
+
+def is_unknown(cell: object) -> bool:
+    """Whether a cell tells nothing: empty, or not a number by its own word."""
+    return cell is None or cell == "" or _is_nan(cell)
+
+
+def _no_number(origin: Origin, name: str, cell: object, wrong: Mask) -> InputError:
+    what = f"holds {short(cell)}, which is no number,"
+    return origin.error(name, wrong, what, "write plain numbers such as 7e7, without units or thousands separators")
 
 
 def number(cell: object) -> float:
@@ -113,18 +135,23 @@ def short(cell: object) -> str:
     return said if len(said) <= 40 else f"{said[:36]} ...{said[0]}"
 
 
-def require_positive(origin: Origin, name: str, values: Array) -> None:
-    """Raise InputError unless all `values` (m,) are finite and above 0."""
+def require_positive(
+    origin: Origin, name: str, values: Array, remedy: str = "leave out runs that diverged or have no number"
+) -> None:
+    """Raise InputError unless all `values` (m,) are finite and above 0; `remedy` is for those that are not finite."""
     if not (finite := np.isfinite(values)).all():
-        what = f"is not finite ({values[~finite][0]})"
-        raise origin.error(name, ~finite, what, "leave out runs that diverged or have no number")
+        raise origin.error(name, ~finite, f"is not finite ({values[~finite][0]})", remedy)
     if not (above := values > 0).all():
         what = f"is not above 0 ({values[~above][0]:g})"
         raise origin.error(name, ~above, what, "correct it, or leave the row out")
 
 
-def derive_third(origin: Origin, known: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]]:
+def derive_third(
+    origin: Origin, known: Mapping[str, Array], needed: Mask | None = None
+) -> tuple[dict[str, Array], list[str]]:
     """Fill in what is missing of params, tokens and flops (m,) from the other two by C = 6 N D, and say so in a note.
+
+    `needed` (m,): the rows that must have a number, all by default; others may be NaN.
 
     Raises:
         InputError: when the derived values are beyond what float64 holds.
@@ -140,8 +167,9 @@ def derive_third(origin: Origin, known: Mapping[str, Array]) -> tuple[dict[str, 
             (other,) = set(AXES) - {axis, "flops"}
             values, formula = known["flops"] / 6.0 / known[other], f"flops / (6 x {other})"
     wrong = ~(np.isfinite(values) & (values > 0))
-    if wrong.any():
-        raise origin.error(axis, wrong, f"= {formula} is too large or too small for a number", "check units")
+    if (found := wrong if needed is None else wrong & needed).any():
+        raise origin.error(axis, found, f"= {formula} is too large or too small for a number", "check units")
+    values[wrong] = math.nan
     return {**known, axis: values}, [f"{axis} were derived as {formula}."]
 
 

@@ -19,14 +19,19 @@ def warnings_of(origin: Origin, columns: Mapping[str, Array], train: Mask, *, fl
 
     `columns` holds params, tokens, flops and loss, each (m,) and above 0; `flops_given`: flops are not derived.
     """
-    said = [
-        _counted_twice(columns, train),
-        _in_both_parts(columns, train),
-        _flops_apart(origin, columns) if flops_given else None,
-        _small_counts(origin, "params", columns["params"]),
-        _small_counts(origin, "tokens", columns["tokens"]),
-        _odd_losses(origin, columns["loss"]),
-    ]
+    said = [_counted_twice(columns, train), _in_both_parts(columns, train)]
+    return [*(one for one in said if one), *unit_warnings(origin, columns, flops_given=flops_given)]
+
+
+def unit_warnings(origin: Origin, columns: Mapping[str, Array], *, flops_given: bool) -> list[str]:
+    """Warn of units, and of losses that are hardly nats per token.
+
+    `columns` holds loss and what is known of params, tokens and flops, each (m,) and above 0; `flops_given`: all three
+    are known, none of them derived.
+    """
+    said = [_flops_apart(origin, columns) if flops_given else None]
+    said += [_small_counts(origin, name, columns[name]) for name in ("params", "tokens") if name in columns]
+    said.append(_odd_losses(origin, columns["loss"]))
     return [one for one in said if one]
 
 
