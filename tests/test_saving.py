@@ -12,6 +12,7 @@ from transfer.slope import Noise, Slope
 
 NOISE = Noise(0.02, 9)
 SLOPE = Slope(0.4, 0.02, 0.5, 0.2, NOISE)
+STRAIGHT = Slope(0.4, 0.0, 0.1, 0.0, NOISE)
 BASELINE = np.array([3.00, 3.02, 2.99, 3.01])
 ARM = np.array([2.95, 2.99, 2.95, 2.97])
 SMALL = st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=8)
@@ -30,9 +31,11 @@ def test_one_rung_by_hand() -> None:
     # With one rung alone the pooled ratio is its own, so c sigma^2 = (3 + 2)/5 of the variance measured.
     data = 0.0002 / 3 / 4 / (rest * 0.4) ** 2
     kappa = (q / rest * 0.05) ** 2
-    bend = (q / rest * (math.log(2) / math.tanh(0.5 * math.log(2)) - 2) + ln_speedup**2 / 2) ** 2 * 0.04
+    # The derivative of lnS in b is taken by hand from L = E + B T^-b, once through kappa and once directly.
+    through_kappa = q / rest * (math.log(2) / math.tanh(0.5 * math.log(2)) - 2)
+    bend = (through_kappa + (q / rest - ln_speedup) / 0.5) ** 2 * 0.04
     variance = data + kappa + bend
-    dof = variance**2 / (data**2 * (1 / 5 + 1 / 9) + (kappa**2 + bend**2) / 9)
+    dof = variance**2 / (data**2 / 3 + (kappa + bend) ** 2 / 9)
     assert saving.ln_speedup == pytest.approx(ln_speedup)
     assert saving.ln_speedup_se == pytest.approx(math.sqrt(variance))
     assert saving.dof == pytest.approx(dof)
@@ -49,6 +52,20 @@ def test_pairing_is_pooled_over_the_ladder() -> None:
     c = (5 * c_1 + 2 * (c_1 + c_2) / 2 * 2 / (1 + 5 / 3)) / 7
     rest = 1 - 0.5 * 0.01 / 0.4
     assert saving.pair_variance == pytest.approx(c * 0.0004 / (0.4 * rest) ** 2)
+
+
+def test_a_ladder_knows_its_variance_better_than_a_rung_does() -> None:
+    gains = [0.0, 0.02, 0.01]
+    lone, *ladder = (savings_up_the_ladder([pairs(gains, STRAIGHT)] * rungs, "tokens")[0].dof for rungs in (1, 2, 3, 4))
+    assert lone == pytest.approx(2)  # n - 1, and nothing else is known
+    assert sorted([lone, *ladder]) == [lone, *ladder]
+    assert ladder[-1] < 4 * lone
+
+
+def test_two_pairs_on_one_rung_promise_no_more_than_student_does() -> None:
+    # Sigma known from 9 degrees of freedom says nothing of how alike the two runs of a pair are.
+    saving = savings_up_the_ladder([pairs([0.0, 0.02], STRAIGHT)], "tokens")[0]
+    assert saving.high - saving.ln_speedup == pytest.approx(stats.t.ppf(0.95, 1) * 0.01 / 0.4, rel=0.02)
 
 
 def test_the_law_itself_is_inverted_exactly() -> None:

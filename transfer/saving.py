@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import InputError
-from transfer.slope import LN_2, Slope
+from transfer.pair_variance import POOLED_WEIGHT, PairSpread, PooledSpread, pooled_spread
+from transfer.slope import LN_2, Noise, Slope
 from transfer.student import quantile, upper_tail, welch_dof
 
 Axis = Literal["tokens", "flops", "seconds"]
 
 SMALLEST_REST = 0.05  # of the baseline's remaining loss: beyond it the curve, not the data, would set the number
-UNCORRELATED = 2.0  # variance of a difference over the variance of a run, where pairing gains nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,8 +138,8 @@ def savings_up_the_ladder(
     """
     factors = list(noise_factors) or [1.0] * len(rungs)
     times = _pooled_time(rungs) if axis == "seconds" else None
-    ratios = [r._sums.difference_variance / r.slope.noise.sigma**2 if r._sums.has_variance(r) else None for r in rungs]
-    return [_saving(rung, axis, _pooled_ratio(rungs, ratios, i), times, factors[i]) for i, rung in enumerate(rungs)]
+    spreads = [rung._sums.spread(rung.slope.noise) for rung in rungs]
+    return [_saving(rung, axis, pooled_spread(spreads, i), times, factors[i]) for i, rung in enumerate(rungs)]
 
 
 def difference(top: Saving, bottom: Saving) -> Saving:
@@ -177,8 +177,9 @@ class _Sums:
         variance = squares / (pairs - 1) if pairs > 1 else math.nan
         return cls(pairs, mean, variance, time_mean, time_squares, 0 if times is None else len(times))
 
-    def has_variance(self, rung: RungPairs) -> bool:
-        return self.pairs > 1 and rung.slope.noise.sigma > 0
+    def spread(self, noise: Noise) -> PairSpread:
+        tells = self.pairs > 1 and noise.sigma > 0
+        return PairSpread(self.pairs, self.difference_variance / noise.sigma**2 if tells else None, noise.dof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,22 +194,7 @@ def _pooled_time(rungs: Sequence[RungPairs]) -> _Times:
     return _Times(squares / dof if dof else math.nan, dof)
 
 
-def _pooled_ratio(rungs: Sequence[RungPairs], ratios: Sequence[float | None], here: int) -> float:
-    """Variance of a difference over sigma^2, from all rungs, as seen from rung `here`.
-
-    Dividing by an estimated sigma^2 inflates the mean of the other rungs' ratios by nu/(nu-2) (the mean of an F
-    variable); rung `here` multiplies its own sigma^2 back in. Below nu = 5 the correction is wilder than the bias.
-    """
-    total, weight = 0.0, 0.0
-    for i, (rung, ratio) in enumerate(zip(rungs, ratios, strict=True)):
-        if ratio is not None:
-            nu = rung._sums.pairs - 1
-            total += ratio
-            weight += nu / (nu - 2) if i != here and nu >= 5 else 1.0
-    return total / weight if weight else UNCORRELATED
-
-
-def _saving(rung: RungPairs, axis: Axis, pooled: float, times: _Times | None, factor: float) -> Saving:
+def _saving(rung: RungPairs, axis: Axis, pooled: PooledSpread, times: _Times | None, factor: float) -> Saving:
     slope, sums = rung.slope if factor == 1 else rung.slope.noisier(factor), rung._sums
     n, noise, b = sums.pairs, slope.noise, slope.curvature
     reason = _missing(rung, axis, times)
@@ -219,13 +205,14 @@ def _saving(rung: RungPairs, axis: Axis, pooled: float, times: _Times | None, fa
     if rest < SMALLEST_REST:
         reason = "the gain is larger than the baseline's slope can turn into tokens"
         return Saving(axis, math.nan, math.nan, math.nan, n, out_of_range=True, reason=reason)
-    ln_speedup = -math.log(rest) / b
+    ln_speedup = -math.log1p(-b * q) / b
     own = (n - 1) * sums.difference_variance if n > 1 else 0.0
-    data = (own * factor**2 + 2 * pooled * noise.sigma**2) / (n + 1) / (rest * slope.kappa) ** 2
-    by_kappa = (q / rest * slope.kappa_se / slope.kappa) ** 2
-    bend = abs(q / rest) * (LN_2 / math.tanh(b * LN_2) - 1 / b) + ln_speedup**2 / 2
-    by_curvature = (bend * slope.curvature_se) ** 2
-    terms = [(data / n, 1 / (1 / (n + 1) + 1 / noise.dof)), (by_kappa, noise.dof), (by_curvature, noise.dof)]
+    mixed = (own * factor**2 + POOLED_WEIGHT * pooled.ratio * noise.sigma**2) / (n - 1 + POOLED_WEIGHT)
+    data = mixed / (rest * slope.kappa) ** 2
+    by_kappa = q / rest * slope.kappa_se / slope.kappa
+    by_curvature = (q / rest * (LN_2 / math.tanh(b * LN_2) - 1 / b) + (q / rest - ln_speedup) / b) * slope.curvature_se
+    # One sigma stands behind both errors of the slope: their degrees of freedom do not add up.
+    terms = [(data / n, pooled.dof), (by_kappa**2 + by_curvature**2, noise.dof)]
     pair_variance = data
     if axis == "flops" and rung.ln_flops_ratio is not None:
         ln_speedup -= rung.ln_flops_ratio
