@@ -224,6 +224,25 @@ def sql(
         typer.echo(answer, nl=False)
 
 
+@app.command("import", epilog="Example: scaleproof import results.tsv studies/theirs")
+def import_log(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="A .tsv, .csv or .parquet file, the baseline first.")],
+    path: StudyPath,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Where the log has other headings.")
+    ] = None,
+    seed_swap: Annotated[float | None, typer.Option(help="What a change of seed alone did to the metric.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in the log of another search: how many of its keeps are larger than its own seed swap?"""
+    from analysis.import_log import run_import
+    from analysis.import_text import import_said
+
+    if not run_import(log, path, column or (), seed_swap):
+        _nothing_to_do("the study holds this log", as_json)
+    typer.echo(import_said(path, as_json=as_json), nl=False)
+
+
 @app.command(epilog="Example: scaleproof export studies/mine tables/ --format csv")
 def export(
     path: StudyPath,

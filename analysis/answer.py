@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from analysis.evidence import Evidence
+from analysis.import_summary import headline, is_imported, summarise
 from analysis.wording import count_of, listed, params_text, percent, percent_interval
 
 HELPS = ("transfers", "grows", "shrinks")
@@ -22,6 +23,8 @@ SAVED = {"seconds": "training time", "tokens": "the tokens", "flops": "the compu
 
 def answer(evidence: Evidence) -> str:
     """Return the answer in one honest sentence; what has not been measured is said to be unknown."""
+    if is_imported(evidence):
+        return headline(summarise(evidence))
     kept = len(evidence.findings)
     if not evidence.trials:
         return "Nothing is known yet: no trial has been run."

@@ -9,6 +9,7 @@ from analysis.answer import answer, main_axis
 from analysis.charts import PICTURES
 from analysis.evidence import Evidence, Queryable, clean, read_evidence
 from analysis.grid import escape_markdown
+from analysis.import_summary import is_imported
 from analysis.law_rows import LawRows, read_law
 from analysis.law_section import law_context
 from analysis.limits import limits
@@ -91,11 +92,15 @@ def render_report(study_path: Path) -> dict[str, str]:
     """Return the report's files by their path below the study, pictures first, the page last; nothing is written."""
     store = Store(study_path)
     evidence = read_evidence(store)
+    if is_imported(evidence):
+        from analysis.import_report import render_import
+
+        return render_import(study_path, store, evidence)
     scene = make_scene(evidence.findings, evidence.smallest_saving)
     pictures = [draw(picture, store, scene) for picture in PICTURES]
     context = _context(study_path, evidence, scene, pictures, read_law(store))
     files = {f"{PICTURE_FOLDER}/{one.name}.svg": one.svg for one in pictures if one.svg is not None}
-    files["report.md"] = _markdown().get_template("report.md.j2").render(context)
+    files["report.md"] = markdown_templates().get_template("report.md.j2").render(context)
     files["report.html"] = html_templates().get_template("report.html.j2").render(context)
     return files
 
@@ -158,8 +163,8 @@ def html_templates() -> "Environment":
     )
 
 
-def _markdown() -> "Environment":
-    """Everything printed is escaped for Markdown unless the template marks it safe."""
+def markdown_templates() -> "Environment":
+    """Return the templates of texts: everything printed is escaped for Markdown unless the template marks it safe."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
