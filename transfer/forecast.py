@@ -126,9 +126,10 @@ def _bounds(data: _Data, ln_targets: Floats, probabilities: Floats) -> dict[Meth
         variance = (coefficients**2 * np.where(data.known > 0, data.errors, 0) ** 2).sum(1)
         bounds[method] = medians[method][:, None] + np.sqrt(variance)[:, None] * ndtri(probabilities)
     hierarchical = len(data.errors) >= LEAST_FOR_HIERARCHY
-    decay = decay_at(data.ln_scales, data.ln_speedups, 1 / data.errors**2, ln_targets, hierarchical)
+    decay, plain = decay_at(data.ln_scales, data.ln_speedups, 1 / data.errors**2, ln_targets, hierarchical)
     centre = decay.quantiles(MEDIAN)[:, 0]
-    disagreement = np.maximum(*(np.abs(medians[method] - centre) for method in ("linear", "last")))
+    others = (medians["linear"], medians["last"], plain.quantiles(MEDIAN)[:, 0])
+    disagreement = np.max([np.abs(other - centre) for other in others], axis=0)
     bounds["decay"] = decay.widened((DISAGREEMENT * disagreement) ** 2).quantiles(probabilities)
     return bounds
 

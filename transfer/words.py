@@ -62,6 +62,28 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What the words read of one arm: lnS at its rungs, lowest first, and lnS at its top less lnS at each rung below.
+
+    `height`: the rungs that it would have, had it gone all the way; a column that ends below was stopped there.
+    """
+
+    savings: Sequence[Saving]
+    retentions: Sequence[Saving]
+    height: int
+
+    @property
+    def top(self) -> Saving:
+        """The highest rung that the arm reached."""
+        return self.savings[-1]
+
+    @property
+    def at_top(self) -> bool:
+        """Whether the arm went all the way."""
+        return len(self.savings) >= self.height
+
+
 def judge(
     evidence: Mapping[str, Sequence[RungPairs]],
     *,
@@ -76,72 +98,80 @@ def judge(
     judged where it stopped, and can then only vanish, reverse, harm or stay inconclusive. Holm corrects over the
     findings that reached the top; the stack is one claim of its own. Raises InputError on a bad smallest saving.
     """
-    delta = delta_of(smallest_saving)
-    judged = {arm: ladder for arm, ladder in evidence.items() if arm not in invalid and len(ladder) > 0}
+    known = {arm: ladder for arm, ladder in evidence.items() if len(ladder) > 0}
+    judged = {arm: ladder for arm, ladder in known.items() if arm not in invalid}
     height = rungs if rungs is not None else max((len(ladder) for ladder in judged.values()), default=0)
-    plain = _views(judged, axis, height, noisy=False)
-    noisy = _views(judged, axis, height, noisy=True)
-    verdicts = {arm: _verdict(view, noisy[arm], delta) for arm, view in plain.items()}
-    for arm in evidence:
-        if arm in invalid:
-            verdicts[arm] = _without_numbers("invalid", f"Invalid: {invalid[arm].rstrip('.')}.")
-        elif arm not in judged:
-            verdicts[arm] = _without_numbers("inconclusive", "Inconclusive: no pair has finished.")
+    plain = {arm: _column(ladder, axis, height, noisy=False) for arm, ladder in judged.items()}
+    noisy = {arm: _column(ladder, axis, height, noisy=True) for arm, ladder in judged.items()}
+    unknown = {arm: "no pair has finished" for arm in evidence if arm not in known}
+    verdicts = judge_columns(plain, noisy, smallest_saving=smallest_saving, invalid=invalid, unknown=unknown)
     return {arm: verdicts[arm] for arm in evidence}
+
+
+def judge_columns(
+    plain: Mapping[str, Column],
+    noisy: Mapping[str, Column],
+    *,
+    smallest_saving: float,
+    invalid: Mapping[str, str],
+    unknown: Mapping[str, str],
+) -> dict[str, Verdict]:
+    """Judge arms by their columns, `noisy` being the same had the runs been noisier than their sigma.
+
+    `invalid` and `unknown` map arms without a column to why they cannot be judged, or not yet.
+    """
+    delta = delta_of(smallest_saving)
+    seen, doubted = _views(plain), _views(noisy)
+    verdicts = {arm: _verdict(view, doubted[arm], delta) for arm, view in seen.items()}
+    verdicts |= {arm: _without_numbers("inconclusive", f"Inconclusive: {why}.") for arm, why in unknown.items()}
+    return verdicts | {arm: _without_numbers("invalid", f"Invalid: {why.rstrip('.')}.") for arm, why in invalid.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
     """One arm as the words see it, under one assumption about the noise."""
 
-    savings: list[Saving]
-    height: int
+    column: Column
     p_holm: float
     family: int
 
-    @property
-    def top(self) -> Saving:
-        return self.savings[-1]
-
-    @property
-    def at_top(self) -> bool:
-        return len(self.savings) >= self.height
-
-    def retention(self, base: int = 0) -> Saving | None:
-        return difference(self.top, self.savings[base]) if len(self.savings) > base + 1 else None
-
     def word(self, delta: float, base: int = 0) -> Word:
-        retention = self.retention(base)
+        column = self.column
+        retention = column.retentions[base] if len(column.retentions) > base else None
         return choose_word(
-            (self.top.low, self.top.high),
+            (column.top.low, column.top.high),
             ANYTHING if retention is None else (retention.low, retention.high),
             delta=delta,
-            gain_at_rung_0=len(self.savings) > 1 and self.savings[0].low > 0,
-            holm_passed=self.p_holm <= ALPHA and self.at_top and self.height > 1,
+            gain_at_rung_0=len(column.savings) > 1 and column.savings[0].low > 0,
+            holm_passed=self.p_holm <= ALPHA and column.at_top and column.height > 1,
         )
 
 
-def _views(evidence: Mapping[str, Sequence[RungPairs]], axis: Axis, height: int, *, noisy: bool) -> dict[str, _View]:
-    savings = {
-        arm: savings_up_the_ladder(ladder, axis, noise_factors=_factors(ladder, noisy))
-        for arm, ladder in evidence.items()
-    }
-    p_values = {arm: column[-1].p_better for arm, column in savings.items()}
-    family = {arm: p for arm, p in p_values.items() if arm != STACK and len(savings[arm]) >= height}
+def _views(columns: Mapping[str, Column]) -> dict[str, _View]:
+    p_values = {arm: column.top.p_better for arm, column in columns.items()}
+    family = {arm: p for arm, p in p_values.items() if arm != STACK and columns[arm].at_top}
     adjusted = p_values | holm(family)
-    return {arm: _View(savings[arm], height, adjusted[arm], len(family) if arm in family else 1) for arm in evidence}
+    return {arm: _View(column, adjusted[arm], len(family) if arm in family else 1) for arm, column in columns.items()}
 
 
-def _factors(ladder: Sequence[RungPairs], noisy: bool) -> list[float]:
-    if not noisy:
-        return [1.0] * len(ladder)
-    return [NOISIER_WHERE_ASSUMED if rung.slope.noise.assumed else NOISIER for rung in ladder]
+def _column(ladder: Sequence[RungPairs], axis: Axis, height: int, *, noisy: bool) -> Column:
+    savings = savings_up_the_ladder(ladder, axis, noise_factors=_factors(ladder) if noisy else ())
+    return Column(savings, [difference(savings[-1], below) for below in savings[:-1]], height)
+
+
+def _factors(ladder: Sequence[RungPairs]) -> list[float]:
+    return [noisier(assumed=rung.slope.noise.assumed) for rung in ladder]
+
+
+def noisier(*, assumed: bool) -> float:
+    """How many times as noisy runs are supposed to be, to see whether a word is fragile."""
+    return NOISIER_WHERE_ASSUMED if assumed else NOISIER
 
 
 def _verdict(view: _View, noisy: _View, delta: float) -> Verdict:
     word = view.word(delta)
     fragile = word not in ("inconclusive", noisy.word(delta)) or word != view.word(delta, base=1)
-    retention = view.retention()
+    retention = view.column.retentions[0] if view.column.retentions else None
     pairs = _pairs_to_settle(view, delta) if word == "inconclusive" else None
     known = retention is not None and retention.known
     return Verdict(
@@ -162,8 +192,9 @@ def _without_numbers(word: Word, reason: str) -> Verdict:
 
 def _pairs_to_settle(view: _View, delta: float) -> int | None:
     """Pairs at which the likeliest word would be established, were the present estimate the truth."""
-    top = view.top
-    if not (top.known and view.at_top and view.height > 1):
+    column = view.column
+    top = column.top
+    if not (top.known and column.at_top and column.height > 1):
         return None
     fixed = max(top.ln_speedup_se**2 - top.pair_variance / top.pairs, 0.0)
     within = delta - abs(top.ln_speedup)
@@ -179,11 +210,12 @@ def _pairs_to_settle(view: _View, delta: float) -> int | None:
 
 
 def _reason(view: _View, word: Word, delta: float, pairs: int | None) -> str:
-    top, worth = view.top, f"{saved(delta):.1%}"
+    column, worth = view.column, f"{saved(delta):.1%}"
+    top = column.top
     if not top.known:
         return f"Inconclusive: {top.reason}."
     interval = f"{top.saving:.1%} (90 %: {top.saving_low:.1%} to {top.saving_high:.1%})"
-    where = "at the top rung" if view.at_top else f"at rung {len(view.savings) - 1}, where the arm was stopped"
+    where = "at the top rung" if column.at_top else f"at rung {len(column.savings) - 1}, where the arm was stopped"
     measured = f"It saves {interval} {where}"
     endings: dict[Word, str] = {
         "vanishes": f"less than {worth} either way, the smallest saving worth having",
@@ -199,20 +231,20 @@ def _reason(view: _View, word: Word, delta: float, pairs: int | None) -> str:
 
 
 def _why_open(view: _View) -> str:
-    if view.height < 2:
+    if view.column.height < 2:
         return "one rung alone cannot show whether a gain lasts"
-    if not view.at_top:
+    if not view.column.at_top:
         return "what holds there need not hold at the top"
-    if view.top.low > 0:
+    if view.column.top.low > 0:
         return f"a gain by itself, but not among {view.family} findings tested at once (Holm p = {view.p_holm:.2g})"
     return "neither a gain, nor a loss, nor clearly nothing"
 
 
 def _what_settles(view: _View, pairs: int | None) -> str:
-    if view.height < 2:
+    if view.column.height < 2:
         return "run a second rung"
-    if not view.at_top:
+    if not view.column.at_top:
         return "run it at the rungs above to settle it"
     if pairs is None:
         return "no practical number of pairs would settle it at this noise, so measure the slope with more seeds first"
-    return f"about {pairs} pairs instead of {view.top.pairs} would settle it"
+    return f"about {pairs} pairs instead of {view.column.top.pairs} would settle it"

@@ -1,0 +1,139 @@
+"""Several horizons at each rung made one lnS per rung: rungs and horizons as fixed effects, all cells of equal weight.
+
+Equal weights, not those of the errors: a gain that differs with the horizon has then the same meaning at every rung,
+and a noise level that is only assumed does not decide which horizon counts (docs/method.md).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from transfer.saving import Axis, Saving
+from transfer.student import welch_dof
+
+Floats = NDArray[np.float64]
+
+LEAST_DOF_OF_SCATTER = 3
+CLEARLY_MORE = 0.01
+
+
+class Term(NamedTuple):
+    """One source of error of a rung's cells: its covariance (h, h) of lnS, and the degrees of freedom behind it."""
+
+    covariance: Floats
+    dof: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RungCells:
+    """One arm at one rung: lnS (h,) at its `horizons` (h,), numbered alike at all rungs.
+
+    `terms` are independent sources of error; the first is that of the arm's own runs, which falls with more pairs.
+    `pairs`: the fewest runs of the arm behind a cell.
+    """
+
+    ln_scale: float
+    horizons: NDArray[np.intp]
+    ln_speedups: Floats
+    terms: tuple[Term, ...]
+    pairs: int
+
+    def covariance(self) -> Floats:
+        """Covariance (h, h) of the cells' lnS."""
+        return np.asarray(sum(term.covariance for term in self.terms), dtype=np.float64)
+
+    def cell(self, place: int, axis: Axis) -> Saving:
+        """The lnS of one cell by itself."""
+        terms = [(float(term.covariance[place, place]), term.dof) for term in self.terms]
+        se = math.sqrt(sum(variance for variance, _ in terms))
+        value = float(self.ln_speedups[place])
+        return Saving(axis, value, se, welch_dof(terms), self.pairs, pair_variance=terms[0][0] * self.pairs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pooled:
+    """One arm up the ladder: what its rungs' cells say together. `cells` rise with scale.
+
+    `weights` (rungs, all cells) turn the cells' lnS into one lnS per rung, at the mean of the horizon effects.
+    """
+
+    axis: Axis
+    cells: tuple[RungCells, ...]
+    weights: Floats
+    design: Floats
+
+    @property
+    def savings(self) -> list[Saving]:
+        """The arm's lnS at each rung."""
+        return [self._combine(row, self.cells[rung].pairs) for rung, row in enumerate(self.weights)]
+
+    def retention(self, base: int) -> Saving:
+        """lnS at the top less lnS at rung `base`."""
+        row = self.weights[-1] - self.weights[base]
+        return self._combine(row, min(self.cells[-1].pairs, self.cells[base].pairs))
+
+    def trend_per_decade(self) -> Saving | None:
+        """Change of lnS per tenfold scale, least squares over all cells with the horizons' own effects."""
+        if len(self.cells) < 2:
+            return None
+        scale = np.concatenate([np.full(len(one.horizons), one.ln_scale) for one in self.cells]) / math.log(10)
+        horizons = np.concatenate([one.horizons for one in self.cells])
+        dummies = (horizons[:, None] == np.unique(horizons)[None, :]).astype(np.float64)
+        row = np.linalg.pinv(np.column_stack([scale - scale.mean(), dummies]))[0]
+        return self._combine(row, min(one.pairs for one in self.cells))
+
+    def scatter(self) -> float | None:
+        """How many times the assumed noise the cells scatter about rung and horizon effects; None where it fits.
+
+        The mean square of what the effects leave over its expectation, judged by chi-square (Satterthwaite's dof).
+        """
+        lns = np.concatenate([one.ln_speedups for one in self.cells])
+        leaves = np.eye(len(lns)) - self.design @ np.linalg.pinv(self.design)
+        covariance = _block_diagonal([one.covariance() for one in self.cells])
+        spread = leaves @ covariance @ leaves
+        expected, squares = float(np.trace(spread)), float(np.trace(spread @ spread))
+        if len(lns) - np.linalg.matrix_rank(self.design) < LEAST_DOF_OF_SCATTER or squares <= 0:
+            return None
+        dof = expected**2 / squares
+        ratio = float(np.sum((leaves @ lns) ** 2)) / expected
+        return math.sqrt(ratio) if chdtrc(dof, ratio * dof) < CLEARLY_MORE else None
+
+    def _combine(self, row: Floats, pairs: int) -> Saving:
+        value, terms, pair_variance, first = 0.0, list[tuple[float, float]](), 0.0, 0
+        for one in self.cells:
+            part = row[first : first + len(one.horizons)]
+            first += len(one.horizons)
+            value += float(part @ one.ln_speedups)
+            variances = [(float(part @ term.covariance @ part), term.dof) for term in one.terms]
+            terms += variances
+            pair_variance += variances[0][0] * one.pairs
+        se = math.sqrt(sum(variance for variance, _ in terms))
+        return Saving(self.axis, value, se, welch_dof(terms), pairs, pair_variance=pair_variance)
+
+
+def pool(cells: Sequence[RungCells], axis: Axis) -> Pooled | None:
+    """Pool an arm's cells, rungs in rising order; None where rungs share so few horizons that no effect can be told."""
+    horizons = np.concatenate([one.horizons for one in cells])
+    rungs = np.concatenate([np.full(len(one.horizons), rung) for rung, one in enumerate(cells)])
+    known = np.unique(horizons)
+    by_rung = (rungs[:, None] == np.arange(len(cells))[None, :]).astype(np.float64)
+    by_horizon = (horizons[:, None] == known[None, :]).astype(np.float64)
+    contrasts = by_horizon[:, :-1] - by_horizon[:, -1:]
+    design = np.column_stack([by_rung, contrasts])
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return None
+    return Pooled(axis, tuple(cells), np.linalg.pinv(design)[: len(cells)], design)
+
+
+def _block_diagonal(blocks: Sequence[Floats]) -> Floats:
+    size = sum(len(block) for block in blocks)
+    whole, first = np.zeros((size, size)), 0
+    for block in blocks:
+        whole[first : first + len(block), first : first + len(block)] = block
+        first += len(block)
+    return whole
