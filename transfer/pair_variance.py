@@ -30,36 +30,43 @@ class PooledSpread:
     dof: float
 
 
-def pooled_spread(rungs: Sequence[PairSpread], here: int) -> PooledSpread:
-    """Pool the ratios of all rungs for rung `here`.
+def pooled_spreads(rungs: Sequence[PairSpread]) -> list[PooledSpread]:
+    """Pool the ratios of all rungs, as each rung sees them.
 
     Dividing by an estimated sigma^2 inflates the mean of the other rungs' ratios by nu/(nu-2) (the mean of an F
-    variable); rung `here` multiplies its own sigma^2 back in, so its own ratio carries no error of sigma.
+    variable); a rung multiplies its own sigma^2 back in, so its own ratio carries no error of sigma.
     """
-    inflations = [_inflation(rung, own=i == here) for i, rung in enumerate(rungs)]
-    ratios = [rung.ratio for rung in rungs if rung.ratio is not None]
-    share = POOLED_WEIGHT / sum(inflations) if ratios else 0.0
-    ratio = sum(ratios) / sum(inflations) if ratios else UNCORRELATED
-    return PooledSpread(ratio, _dof(rungs, [share * inflation for inflation in inflations], here))
+    ratios = sum(rung.ratio for rung in rungs if rung.ratio is not None)
+    inflations = [_inflation(rung) for rung in rungs]
+    inflated = sum(inflations)
+    squares = [
+        f * f * (1 / (r.pairs - 1) + 1 / r.noise_dof) if f else 0.0 for r, f in zip(rungs, inflations, strict=True)
+    ]
+    squared = sum(squares)
+    pooled = []
+    for rung, inflation, square in zip(rungs, inflations, squares, strict=True):
+        own = 1.0 if inflation else 0.0
+        weight = inflated - inflation + own
+        share = POOLED_WEIGHT / weight if weight else 0.0
+        ratio = ratios / weight if weight else UNCORRELATED
+        pooled.append(PooledSpread(ratio, _dof(rung, own * share, share**2 * (squared - square))))
+    return pooled
 
 
-def _inflation(rung: PairSpread, *, own: bool) -> float:
+def _inflation(rung: PairSpread) -> float:
     if rung.ratio is None:
         return 0.0
     nu = rung.pairs - 1
-    return nu / (nu - 2) if nu >= LEAST_FOR_F and not own else 1.0
+    return nu / (nu - 2) if nu >= LEAST_FOR_F else 1.0
 
 
-def _dof(rungs: Sequence[PairSpread], shares: Sequence[float], here: int) -> float:
-    """Degrees of freedom of (n - 1) own + 2 pooled, where each rung makes up `shares` of the pooled 2."""
-    rung = rungs[here]
-    own = rung.pairs - 1 + shares[here]
-    borrowed = POOLED_WEIGHT - shares[here]
-    # Twice the relative variance, part by part; what is borrowed is as uncertain as the rung's own sigma, too.
-    squares = borrowed**2 * (1 / rung.noise_dof + 1 / RUNGS_DIFFER_DOF)
+def _dof(rung: PairSpread, own: float, others: float) -> float:
+    """Degrees of freedom of (n - 1) own + 2 pooled, where the rung itself makes up `own` of the pooled 2.
+
+    `others`: twice the variance, relative to the whole pool, with which the other rungs' ratios are known. What is
+    borrowed from them is as uncertain as the rung's own sigma, too.
+    """
+    squares = others + (POOLED_WEIGHT - own) ** 2 * (1 / rung.noise_dof + 1 / RUNGS_DIFFER_DOF)
     if rung.pairs > 1:
-        squares += own**2 / (rung.pairs - 1)
-    for i, (other, share) in enumerate(zip(rungs, shares, strict=True)):
-        if i != here and share > 0:
-            squares += share**2 * (1 / (other.pairs - 1) + 1 / other.noise_dof)
+        squares += (rung.pairs - 1 + own) ** 2 / (rung.pairs - 1)
     return (rung.pairs - 1 + POOLED_WEIGHT) ** 2 / squares

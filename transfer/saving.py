@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import InputError
-from transfer.pair_variance import POOLED_WEIGHT, PairSpread, PooledSpread, pooled_spread
+from transfer.pair_variance import POOLED_WEIGHT, PairSpread, PooledSpread, pooled_spreads
 from transfer.slope import LN_2, Noise, Slope
 from transfer.student import quantile, upper_tail, welch_dof
 
@@ -138,8 +138,8 @@ def savings_up_the_ladder(
     """
     factors = list(noise_factors) or [1.0] * len(rungs)
     times = _pooled_time(rungs) if axis == "seconds" else None
-    spreads = [rung._sums.spread(rung.slope.noise) for rung in rungs]
-    return [_saving(rung, axis, pooled_spread(spreads, i), times, factors[i]) for i, rung in enumerate(rungs)]
+    pooled = pooled_spreads([rung._sums.spread(rung.slope.noise) for rung in rungs])
+    return [_saving(rung, axis, pooled[i], times, factors[i]) for i, rung in enumerate(rungs)]
 
 
 def difference(top: Saving, bottom: Saving) -> Saving:
@@ -245,6 +245,6 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _array(values: ArrayLike, what: str) -> NDArray[np.float64]:
     array = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+    if array.ndim != 1 or array.size == 0 or not all(map(math.isfinite, array.tolist())):
         raise InputError(f"The {what} of a rung's pairs must be a non-empty list of finite numbers.")
     return array

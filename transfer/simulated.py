@@ -5,16 +5,19 @@ times the tokens.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.errors import InputError
 from transfer.saving import RungPairs
-from transfer.slope import Slope, fit_slope, pooled_noise
+from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
 Floats = NDArray[np.float64]
+
+FLOOR = 3.0  # of the baseline's loss, in nats per token; only differences count
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class World:
     """The truth of a ladder: kappa and curvature per rung, sigma of a run, and how it was measured.
 
     `correlation` of the two runs of a pair; `s_time` the sd of ln(seconds per token, arm / baseline) per pair;
-    `seeds` baselines at T/2 and at 2T; `aa_pairs` pairs of baselines at T on seeds of their own.
+    `seeds` baselines at T/2 and at 2T; `aa_pairs` pairs of baselines at T on seeds of their own. `sigmas` and
+    `correlations` take the place of `sigma` and `correlation` where rungs differ, one per rung.
     """
 
     kappas: tuple[float, ...]
@@ -33,6 +37,8 @@ class World:
     s_time: float = 0.01
     seeds: int = 2
     aa_pairs: int = 2
+    sigmas: tuple[float, ...] = ()
+    correlations: tuple[float, ...] = ()
 
     @property
     def params(self) -> Floats:
@@ -63,26 +69,60 @@ class Ladder:
 def simulate(world: World, gains: Sequence[Sequence[float]], rng: np.random.Generator) -> Ladder:
     """Run one ladder. `gains` holds the true lnS (in tokens, and in seconds) of each arm at each rung, (arms, rungs).
 
-    All arms are paired with the same baselines, as in a study; arms are named alone:0, alone:1 and so on.
+    Arms are named alone:0, alone:1 and so on.
     """
-    shared, own = math.sqrt(world.correlation), math.sqrt(1 - world.correlation)
-    evidence: dict[str, list[RungPairs]] = {f"alone:{i}": [] for i in range(len(gains))}
+    return simulate_arms(world, {f"alone:{i}": gain for i, gain in enumerate(gains)}, rng)
+
+
+def simulate_arms(
+    world: World,
+    gains: Mapping[str, Sequence[float]],
+    rng: np.random.Generator,
+    *,
+    pairs: Mapping[str, int] | None = None,
+) -> Ladder:
+    """Run one ladder with the arms named in `gains`, all paired with the same baselines, as in a study.
+
+    `pairs` gives arms other numbers of pairs than the world's. Raises InputError where it gives one more than those.
+    """
+    counts = {arm: (pairs or {}).get(arm, world.pairs) for arm in gains}
+    if any(not 1 <= count <= world.pairs for count in counts.values()):
+        raise InputError(f"An arm needs 1 to {world.pairs} pairs, which is how many baselines the world has.")
+    evidence: dict[str, list[RungPairs]] = {arm: [] for arm in gains}
     slopes, baselines, aa = [], [], []
-    for r, (kappa, b) in enumerate(zip(world.kappas, world.curvatures, strict=True)):
-
-        def loss(ln_tokens: float, noise: Floats, kappa: float = kappa, b: float = b) -> Floats:
-            return 3.0 + kappa / b * math.exp(-b * ln_tokens) + world.sigma * noise
-
-        half = loss(-math.log(2), rng.standard_normal(world.seeds))
-        two = loss(math.log(2), rng.standard_normal(world.seeds))
+    for r in range(len(world.kappas)):
+        rung = _Rung.of(world, r)
+        half, two = (rung.losses(x, rng.standard_normal(world.seeds)) for x in (-LN_2, LN_2))
+        first, second = rung.losses(0.0, rng.standard_normal((2, world.aa_pairs)))
         common = rng.standard_normal(world.pairs)
-        one = loss(0.0, shared * common + own * rng.standard_normal(world.pairs))
-        halves = loss(0.0, rng.standard_normal((2, world.aa_pairs)))
-        aa.append((halves[0], halves[1]))
+        one = rung.losses(0.0, rung.paired(common, rng.standard_normal(world.pairs)))
+        slope = fit_slope(half, one, two, pooled_noise([half, one, two, np.concatenate([first, second])]))
+        aa.append((first, second))
         baselines.append((half, one, two))
-        slopes.append(fit_slope(half, one, two, pooled_noise([half, one, two, halves.ravel()])))
-        for i, gain in enumerate(gains):
-            arm = loss(gain[r], shared * common + own * rng.standard_normal(world.pairs))
-            times = world.s_time * rng.standard_normal(world.pairs)
-            evidence[f"alone:{i}"].append(RungPairs(slopes[r], one, arm, times, 0.0))
+        slopes.append(slope)
+        noise = rung.paired(common, rng.standard_normal((len(gains), world.pairs)))
+        times = world.s_time * rng.standard_normal((len(gains), world.pairs))
+        for i, (arm, gain) in enumerate(gains.items()):
+            n = counts[arm]
+            evidence[arm].append(RungPairs(slope, one[:n], rung.losses(gain[r], noise[i, :n]), times[i, :n], 0.0))
     return Ladder(evidence, slopes, baselines, aa)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    drop: float
+    curvature: float
+    sigma: float
+    correlation: float
+
+    @classmethod
+    def of(cls, world: World, r: int) -> "_Rung":
+        sigma = world.sigmas[r] if world.sigmas else world.sigma
+        correlation = world.correlations[r] if world.correlations else world.correlation
+        return cls(world.kappas[r] / world.curvatures[r], world.curvatures[r], sigma, correlation)
+
+    def losses(self, ln_tokens: float, noise: Floats) -> Floats:
+        return FLOOR + self.drop * math.exp(-self.curvature * ln_tokens) + self.sigma * noise
+
+    def paired(self, common: Floats, own: Floats) -> Floats:
+        return math.sqrt(self.correlation) * common + math.sqrt(1 - self.correlation) * own
