@@ -1,6 +1,6 @@
 """The pictures of an imported log: its trials in their order, and its keeps against the noise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -34,6 +34,8 @@ COLOURS = {
 NOISE = "#cfe0ee"
 HEADROOM = 0.04
 LABELS = 290
+MOST_ROWS = 60
+MOST_DROPPED = 1500
 
 TRIALS = """\
 SELECT 0 AS trial, 'baseline' AS trial_id, 'baseline' AS title, 'baseline' AS status, false AS placebo,
@@ -83,6 +85,12 @@ def _trials(rows: Rows, said: ImportSummary) -> Drawing | None:
     # One ruinous trial must not press all others into a line.
     domain = [low - room, max(baseline["loss"], losses[len(losses) // 2]) + room]
     inside = [{**row, "group": _group(row, said)} for row in trials if row["loss"] <= domain[1]]
+    drawn = _thinned(inside)
+    left_out = (
+        (len(inside) - len(drawn), "that were dropped, for room"),
+        (len(trials) - len(inside), f"worse than {number(domain[1])}"),
+        (len(rows) - 1 - len(trials), "without a number"),
+    )
     title, scale = f"loss, {said.unit} (lower is better)", alt.Scale(domain=domain, nice=False, zero=False)
     along = alt.X(
         "trial:Q",
@@ -97,9 +105,9 @@ def _trials(rows: Rows, said: ImportSummary) -> Drawing | None:
     line = over.mark_line(interpolate="step-after", color=INK, strokeWidth=1.2).encode(
         y=alt.Y("best:Q", title=title, scale=scale)
     )
-    shown = [one for one in COLOURS if any(row["group"] == one for row in inside)]
+    shown = [one for one in COLOURS if any(row["group"] == one for row in drawn)]
     points = (
-        alt.Chart(values(inside))
+        alt.Chart(values(drawn))
         .mark_point(filled=True, opacity=1)
         .encode(
             x=along,
@@ -116,18 +124,29 @@ def _trials(rows: Rows, said: ImportSummary) -> Drawing | None:
     )
     layers = [line, points] if said.noise is None else [band, line, points]
     return alt.layer(*layers).properties(
-        width=WIDTH - 70, height=330, title=heading(_title(said), _note(rows, trials, inside, said, domain[1]))
+        width=WIDTH - 70, height=330, title=heading(_title(said), _note(said, left_out))
     )
 
 
+def _thinned(rows: Rows) -> Rows:
+    """Leave out dropped trials, evenly, where there are more than a picture can hold; the others lie on top."""
+    dropped = [row["trial"] for row in rows if row["group"] == DROPPED]
+    every = -(-len(dropped) // MOST_DROPPED)
+    shown = set(dropped[::every]) if dropped else set()
+    drawn = [row for row in rows if row["group"] != DROPPED or row["trial"] in shown]
+    return sorted(drawn, key=lambda row: row["group"] != DROPPED)
+
+
 def _steps(rows: Rows, said: ImportSummary) -> list[dict[str, float]]:
-    """The best kept before each trial and after the last, and one noise below it."""
+    """Where the best kept so far changes, and at the end; one noise below it."""
     noise = 0.0 if said.noise is None else said.noise.sd
-    best, steps = rows[0]["loss"], []
+    best = rows[0]["loss"]
+    steps: list[dict[str, float]] = []
     for row in rows:
         if row["status"] == "kept":
             best = min(best, row["loss"])
-        steps.append({"trial": row["trial"], "best": best, "low": best - noise})
+        if not steps or best < steps[-1]["best"] or row is rows[-1]:
+            steps.append({"trial": row["trial"], "best": best, "low": best - noise})
     return steps
 
 
@@ -141,23 +160,22 @@ def _noise(said: ImportSummary) -> str:
     return "one seed swap" if said.noise is not None and said.noise.dof == 1 else "the noise of the seed swaps"
 
 
-def _note(rows: Rows, trials: Rows, inside: Rows, said: ImportSummary, ceiling: float) -> str:
+def _note(said: ImportSummary, left_out: Sequence[tuple[int, str]]) -> str:
     parts = ["Line: the best kept so far."]
     if said.noise is not None:
         parts.append(f"Band: {_noise(said)}, {number(said.noise.sd)}; a keep has to fall through it to be larger.")
-    left_out = []
-    if len(inside) < len(trials):
-        left_out.append(f"{count_of(len(trials) - len(inside), 'trial')} worse than {number(ceiling)}")
-    if len(trials) < len(rows) - 1:
-        left_out.append(f"{count_of(len(rows) - 1 - len(trials), 'trial')} without a number")
-    return " ".join([*parts, f"Not drawn: {listed(left_out)}."] if left_out else parts)
+    if absent := [f"{count_of(times, 'trial')} {which}" for times, which in left_out if times]:
+        parts.append(f"Not drawn: {listed(absent)}.")
+    return " ".join(parts)
 
 
 def _gains(rows: Rows, said: ImportSummary) -> Drawing | None:
     """Draw each keep's gain on a logarithmic axis, over the interval that the noise may lie in."""
     noise = said.noise
-    if noise is None or not (drawn := [row for row in rows if row["gain"] > 0]):
+    positive = [row for row in rows if row["gain"] > 0]
+    if noise is None or not positive:
         return None
+    drawn = positive[:MOST_ROWS]
     labels = list(short_labels({row["finding_id"]: shortened_title(row) for row in drawn}, 40).values())
     points = [
         {"label": label, "gain": row["gain"], "group": LARGER if row["gain"] > noise.sd else WITHIN}
@@ -195,7 +213,9 @@ def _gains(rows: Rows, said: ImportSummary) -> Drawing | None:
         f"Line: {_noise(said)}, {number(noise.sd)}. Grey: where the noise may lie (90 %), known from {noise.dof} "
         f"{'repeat' if noise.dof == 1 else 'repeats'}; only a keep to the right of the grey is larger whatever it is."
     )
-    hidden = len(rows) - len(drawn)
+    if len(positive) > len(drawn):
+        note += f" The {len(drawn)} largest of {len(positive)} are drawn."
+    hidden = len(rows) - len(positive)
     if hidden:
         note += f" {count_of(hidden, 'keep')} without a gain cannot be drawn on this axis."
     return alt.layer(band, line, dots).properties(

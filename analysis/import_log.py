@@ -74,15 +74,12 @@ def _study(path: Path, log: Path, source: dict[str, Any]) -> Study:
 def _write(writer: SpoolWriter, table: LogTable, source: dict[str, Any], seed_swap: float | None) -> None:
     """Append the log's rows, and last the fact that says that they are all there."""
     steps = against_best(table.losses, table.kept)
-    swaps = _seed_swaps(table, steps)
-    repeats = {swap["trial"] for swap in swaps}
+    repeats = _repeats(table, steps)
     for row in range(len(table.ids)):
         writer.append("run", **_run(table, row))
         if row:
-            writer.append(
-                "trial", **_trial(table, steps, row), placebo=table.ids[row] in repeats, source=_place(table, row)
-            )
-    _fact(writer, SEED_SWAPS, {"given": seed_swap, "measured": swaps})
+            writer.append("trial", **_trial(table, steps, row), placebo=row in repeats, source=_place(table, row))
+    _fact(writer, SEED_SWAPS, {"given": seed_swap, "measured": _seed_swaps(table, repeats)})
     told = {"unit": table.unit, "metric": table.metric, "baseline": table.ids[0], "rows": len(table.ids)}
     _fact(writer, IMPORTED, {**source, **told, "compared": int(np.isfinite(steps.gains).sum())})
     writer.flush()
@@ -114,18 +111,26 @@ def _trial(table: LogTable, steps: Steps, row: int) -> dict[str, Any]:
     }
 
 
-def _seed_swaps(table: LogTable, steps: Steps) -> list[dict[str, Any]]:
-    """Trials that changed the seed alone: the run that each repeats, and its loss less that run's."""
-    found = []
+def _repeats(table: LogTable, steps: Steps) -> dict[int, int]:
+    """Rows of trials that changed the seed alone, each with the row of the run that it repeats."""
+    found = {}
     for row in range(1, len(table.ids)):
         said = repeated_run(table.titles[row], table.ids[0], table.ids[:row])
-        if said is None or not math.isfinite(table.losses[row]):
-            continue
-        against = int(steps.best[row]) if said == BEST else table.ids.index(said)
-        change = round(float(table.losses[row] - table.losses[against]), DECIMALS)
-        if math.isfinite(change):
-            found.append({"trial": table.ids[row], "against": table.ids[against], "change": change})
+        if said is not None:
+            found[row] = int(steps.best[row]) if said == BEST else table.ids.index(said)
     return found
+
+
+def _seed_swaps(table: LogTable, repeats: dict[int, int]) -> list[dict[str, Any]]:
+    """What the repeats that have a number measured: their loss less that of the run they repeat."""
+    changes = {
+        row: round(float(table.losses[row] - table.losses[against]), DECIMALS) for row, against in repeats.items()
+    }
+    return [
+        {"trial": table.ids[row], "against": table.ids[repeats[row]], "change": change}
+        for row, change in changes.items()
+        if math.isfinite(change)
+    ]
 
 
 def _place(table: LogTable, row: int) -> str:

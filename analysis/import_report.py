@@ -93,7 +93,7 @@ def limits(said: ImportSummary) -> list[str]:
         "steps counts as a gain.",
         "Nothing here says what any keep does on a larger model.",
     ]
-    if said.noise is not None and not said.given:
+    if said.noise is not None and not said.given and any(one["against"] != said.baseline for one in said.swaps):
         sentences.insert(
             1,
             "A repeat is held against a number that was kept for being low, and part of its change is that luck coming "

@@ -48,6 +48,7 @@ class ImportSummary:
 
     source: str
     unit: str
+    baseline: str
     trials: int
     kept: int
     dropped: int
@@ -94,10 +95,11 @@ def summarise(evidence: Evidence) -> ImportSummary:
     return ImportSummary(
         source=str(told["source"]),
         unit=str(told["unit"]),
+        baseline=str(told["baseline"]),
         trials=evidence.trials_where() + evidence.trials_where(placebo=True),
         kept=len(keeps),
         dropped=evidence.trials_where("dropped") + evidence.trials_where("dropped", placebo=True),
-        crashed=evidence.trials_where("crashed"),
+        crashed=evidence.trials_where("crashed") + evidence.trials_where("crashed", placebo=True),
         kept_swaps=evidence.trials_where("kept", placebo=True),
         compared=compared,
         keeps=keeps,
@@ -139,13 +141,13 @@ def headline(said: ImportSummary) -> str:
             f"{said.source} has {keeps} among {count_of(said.trials, 'trial')}, and nothing in it tells how much the "
             "metric moves with the seed alone: give what one seed swap did with `--seed-swap`."
         )
-    count = said.larger or 0
+    count, swap = said.larger or 0, f"{_whose(said)} ({number(said.noise.sd)} {said.unit})"
+    if said.kept == 1:
+        return f"The log's only keep is {'larger' if count else 'not larger'} than {swap}."
     rest = said.kept - count
     luck = f"; the other {rest} may be luck" if rest and count else "; all of them may be luck" if rest else ""
     verb = "is" if count == 1 else "are"
-    return (
-        f"{count} of the log's {keeps} {verb} larger than {_whose(said)} ({number(said.noise.sd)} {said.unit}){luck}."
-    )
+    return f"{count} of the log's {keeps} {verb} larger than {swap}{luck}."
 
 
 def _whose(said: ImportSummary) -> str:
@@ -204,6 +206,17 @@ def luck_sentence(said: ImportSummary) -> str:
         return f"{text}."
     return (
         f"{text}, and the last number kept would lie {number(round(said.lucky_gain, 6))} below what the same code "
-        "gives on a fresh seed. Every kept number is the lowest of many, so each is too good, and each gain is over a "
-        "number that is."
+        "gives on a fresh seed, at the noise of the swap. Every kept number is the lowest of many, so each is too "
+        f"good, and each gain is over a number that is.{_came_back(said)}"
     )
+
+
+def _came_back(said: ImportSummary) -> str:
+    """What repeats of what was kept measured of that luck themselves."""
+    changes = [float(one["change"]) for one in said.swaps if one["against"] != said.baseline]
+    if not changes:
+        return ""
+    mean = sum(changes) / len(changes)
+    who = "The repeat of a kept run" if len(changes) == 1 else f"{len(changes)} repeats of kept runs"
+    average = "" if len(changes) == 1 else " on average"
+    return f" {who} came out {number(round(abs(mean), 6))} {'worse' if mean > 0 else 'better'}{average}."

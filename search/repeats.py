@@ -23,6 +23,7 @@ _REPEATS = frozenset(
     )
 )
 _SAME = frozenset(("same", "unchanged", "identical"))
+_WHOLE = frozenset(("config", "configuration", "settings", "code", "recipe", "run"))
 # Words beside those that say what was repeated, or why; any other word may be a change of its own.
 _FILLERS = frozenset(
     (
@@ -43,12 +44,12 @@ def repeated_run(description: str, baseline: str, before: Collection[str]) -> st
     of all runs so far.
     """
     words = _WORDS.findall(description.lower().replace("re-", "re"))
+    if not (_REPEATS | _SAME) & set(words):
+        return None  # most rows; spares the look at all names
     names = {name.lower(): name for name in before}
     named = [names[word] for word in words if word in names and word not in _FILLERS]
     rest = {word for word in words if word not in names and not word.isdigit()}
-    says_so = rest & _REPEATS or (
-        rest & _SAME and rest & {"config", "configuration", "settings", "code", "recipe", "run"}
-    )
+    says_so = rest & _REPEATS or (rest & _SAME and rest & _WHOLE)
     if not says_so or rest - _REPEATS - _SAME - _FILLERS:
         return None
     if named:

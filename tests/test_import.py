@@ -183,6 +183,33 @@ def test_several_swaps_are_pooled_and_a_kept_one_is_no_keep(tmp_path: Path, caps
     assert "3 swaps are 3 draws" in called(capsys, "import", tmp_path / "log.tsv", tmp_path / "study")[1]
 
 
+def test_a_crashed_swap_measures_nothing_and_is_no_change(tmp_path: Path, capsys: Capture) -> None:
+    rows: list[Row] = [*SMALL, ("s1", "", "crash", "rerun")]
+    answer = asked(capsys, write(tmp_path / "log.tsv", rows), tmp_path / "study")
+    assert (answer["seed_swaps"], answer["seed_swap"], answer["crashed"]) == (1, 0.02, 2)
+    assert Store(tmp_path / "study").rows("SELECT trial_id FROM trials WHERE placebo ORDER BY 1") == [
+        {"trial_id": "c3"},
+        {"trial_id": "s1"},
+    ]
+
+
+def test_a_repeat_of_what_was_kept_says_how_much_came_back(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert "The repeat of a kept run came out 0.02 worse." in called(capsys, "import", small, tmp_path / "study")[1]
+    rows = [row if row[0] != "c3" else ("c3", 1.03, "discard", "rerun baseline") for row in SMALL]
+    out = called(capsys, "import", write(tmp_path / "other.tsv", rows), tmp_path / "other")[1]
+    assert "(0.03 bits per byte)" in out, "against the baseline, not against the best"
+    assert "came out" not in out
+
+
+def test_long_logs_have_a_small_picture(tmp_path: Path, capsys: Capture) -> None:
+    losses = 1 + 0.1 * np.random.default_rng(0).random(3000)
+    rows: list[Row] = [BASE, *((f"d{n}", loss, "discard", f"change {n}") for n, loss in enumerate(losses.tolist()))]
+    asked(capsys, write(tmp_path / "log.csv", [*rows, ("k", 0.9, "keep", "wider")]), tmp_path / "study")
+    files = render_report(tmp_path / "study")
+    assert len(files["report/import_trials.svg"]) < 1_000_000
+    assert "for room" in files["report/import_trials.svg"]
+
+
 def test_repeats_that_change_nothing_tell_no_noise(tmp_path: Path, capsys: Capture) -> None:
     rows: list[Row] = [*SMALL[:3], ("s", 0.95, "discard", "rerun")]
     answer = asked(capsys, write(tmp_path / "log.tsv", rows), tmp_path / "study")
