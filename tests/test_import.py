@@ -382,3 +382,30 @@ def test_one_repeat_is_its_own_noise_and_pairs_grow_as_gains_shrink() -> None:
     assert pairs_to_settle(10.0, 1.0) == 2
     assert (pairs_to_settle(0.1, 1.0) or 0) > 50 * (pairs_to_settle(1.0, 1.0) or 0)
     assert beyond_chance(1.0, 1000) > beyond_chance(1.0, 10) > 1.0
+
+
+def test_on_searches_of_known_truth_the_swap_tells_more_than_the_keep() -> None:
+    """124 trials, a tenth good (mean 1e-3), a third null, the rest harmful; run noise 4e-4; one swap of the best."""
+    random, sigma, worlds = np.random.default_rng(0), 4e-4, 600
+    held, good = 0, {True: [0, 0], False: [0, 0]}
+    for _ in range(worlds):
+        kind = random.random(124)
+        harm = -random.exponential(1.5e-3, 124)
+        effects = np.where(kind < 0.10, random.exponential(1e-3, 124), np.where(kind < 0.46, 0.0, harm))
+        swap_at, best, true, keeps, swap = random.integers(10, 124), random.normal(0, sigma), 0.0, [], math.nan
+        for place, effect in enumerate(effects.tolist()):
+            loss = random.normal(true, sigma) if place == swap_at else random.normal(true - effect, sigma)
+            if place == swap_at:
+                swap = abs(loss - best)
+            elif loss < best:
+                keeps.append((best - loss, effect > 0))
+                best, true = loss, true - effect
+        noise = noise_of(swap)
+        held += noise.low <= sigma * 2**0.5 <= noise.high
+        for gain, real in keeps:
+            good[gain > swap][0] += real
+            good[gain > swap][1] += 1
+    shares = {larger: real / kept for larger, (real, kept) in good.items()}
+    assert 0.75 < held / worlds < 0.9, "the best was kept for being low, so the swap says too much"
+    assert 0.6 < shares[True] < 0.75, shares
+    assert 0.25 < shares[False] < 0.4, shares
