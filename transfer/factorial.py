@@ -1,35 +1,26 @@
-"""Many findings at once: Plackett-Burman plans, the interaction of the stack, and what one member contributes.
+"""Many findings at once: plans of combinations, and what one member adds to the stack.
 
-A main effect is a finding's worth at half-stack: averaged over plans in which half of the others are on.
+How a plan's results are read is the subject of `factorial_analysis.py`.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from data.errors import InputError
 from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
-from transfer.student import quantile, welch_dof
 
 # The cyclic first rows of Plackett and Burman (Biometrika 33, 1946), by the number of runs.
 FIRST_ROWS = {12: "++-+++---+-", 24: "+++++-+-++--++--+-+----"}
-
-
-@dataclass(frozen=True, slots=True)
-class MainEffects:
-    """Main effects in lnS, shape (findings,), with the standard error that they share and its degrees of freedom."""
-
-    effects: NDArray[np.float64]
-    se: float
-    dof: float
+JOINT = "+"
+"""What joins the members in the name of a combination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """lnS of the stack less the sum of main effects, with its 90 % interval; negative: the findings overlap."""
+    """A sum or a difference of lnS with its 90 % interval, as the stack's less what its members are worth."""
 
     ln_speedup: float
     low: float
@@ -54,26 +45,42 @@ def fold_over(plan: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.concatenate([plan, -plan])
 
 
-def main_effects(plan: NDArray[np.int8], ln_speedups: ArrayLike, *, se: float, dof: float) -> MainEffects:
-    """Main effects from one lnS per run of the plan, shape (runs,), each with standard error `se` on `dof`.
+def plan_table(names: Sequence[str], *, folded: bool = False) -> list[list[str]]:
+    """A Plackett-Burman plan to be printed and run: for each of its rows the names that are on.
 
-    The effect of a finding is the mean with it less the mean without it; its standard error is 2 se/sqrt(runs).
+    12 rows (up to 11 names) or 24 (up to 23), twice as many where `folded`; an empty row is the baseline.
+
+    Raises:
+        InputError: for more than 23 names or none, a name twice, a blank one, or one that holds a '+'.
     """
-    values = np.asarray(ln_speedups, dtype=np.float64)
-    if values.shape != (len(plan),) or not np.isfinite(values).all():
-        raise InputError(f"A plan of {len(plan)} runs needs one finite result per run.")
-    return MainEffects(plan.T.astype(np.float64) @ values * 2 / len(plan), 2 * se / math.sqrt(len(plan)), dof)
+    _require_names(names)
+    plan = plackett_burman(len(names))
+    rows = fold_over(plan) if folded else plan
+    return [[name for name, sign in zip(names, row, strict=True) if sign > 0] for row in rows.tolist()]
 
 
-def interaction_of_the_stack(stack: Saving, effects: MainEffects) -> Interaction:
-    """lnS(stack) less the sum of main effects, with its 90 % interval (Welch).
+def plan_of_combinations(
+    arms: Sequence[str], *, baseline: str = "baseline"
+) -> tuple[tuple[str, ...], NDArray[np.int8]]:
+    """The plan that arms named like 'a+b+c' are the rows of: (names, signs), signs (arms, names) 1 on and -1 off.
 
-    The sum of findings measured alone would not do: it carries the noise of the shared baseline once per finding.
+    Names stand in order of first appearance. The arm `baseline` is the row with none on; an arm may stand more than
+    once, in any order of its members.
+
+    Raises:
+        InputError: for an arm with a blank member, the same member twice or the baseline as a member, or no member.
     """
-    variances = [(stack.ln_speedup_se**2, stack.dof), (len(effects.effects) * effects.se**2, effects.dof)]
-    value = stack.ln_speedup - float(effects.effects.sum())
-    reach = quantile(0.95, welch_dof(variances)) * math.sqrt(sum(v for v, _ in variances))
-    return Interaction(value, value - reach, value + reach)
+    rows = [[] if arm.strip() == baseline else [one.strip() for one in arm.split(JOINT)] for arm in arms]
+    for arm, members in zip(arms, rows, strict=True):
+        if "" in members or len(set(members)) < len(members) or baseline in members:
+            raise InputError(
+                f"{arm!r} is no combination: join the names of its members by '+', each once, the baseline being none."
+            )
+    names = tuple(dict.fromkeys(one for members in rows for one in members))
+    if not names:
+        raise InputError("The plan names no finding; name its arms by their members, as in 'a+b+c'.")
+    on = [[1 if name in members else -1 for name in names] for members in map(set, rows)]
+    return names, np.array(on, dtype=np.int8)
 
 
 def contribution(stack: RungPairs, without: RungPairs, *, axis: Axis) -> Saving:
@@ -112,3 +119,9 @@ def _against(stack: RungPairs, without: RungPairs) -> RungPairs:
         flops = stack.ln_flops_ratio - without.ln_flops_ratio
     slope = replace(slope, kappa=slope.kappa * rest, kappa_se=slope.kappa_se * abs(rest))
     return RungPairs(slope, without.arm, stack.arm, times, flops)
+
+
+def _require_names(names: Sequence[str]) -> None:
+    wrong = [name for name in names if not name.strip() or JOINT in name or list(names).count(name) > 1]
+    if wrong:
+        raise InputError(f"A plan needs names of its own that are not blank and hold no '+'; rename {wrong[0]!r}.")

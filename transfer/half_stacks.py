@@ -13,15 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.arms import Arm, Arms, Finding, without
-from transfer.factorial import (
-    FIRST_ROWS,
-    MainEffects,
-    dropped,
-    fold_over,
-    interaction_of_the_stack,
-    main_effects,
-    plackett_burman,
-)
+from transfer.factorial import FIRST_ROWS, fold_over, plackett_burman
+from transfer.factorial_analysis import PlanAnalysis, analyse_plan
 from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
 from transfer.top import Top
 from transfer.words import STACK
@@ -47,19 +40,22 @@ def run_plan(top: Top, arms: Arms) -> list[str] | None:
         "fold_over": top.at.settings.fold_over,
         "members": [one.finding_id for one in planned],
     }
-    effects = _effects(top, arms, planned, plan)
-    if isinstance(effects, str):
-        top.at.lab.fact("half_stacks", {**detail, "reason": effects})
+    analysis = _analysis(top, arms, planned, plan)
+    if isinstance(analysis, str):
+        top.at.lab.fact("half_stacks", {**detail, "reason": analysis})
         return None
-    top.at.lab.fact("half_stacks", detail)
-    # The sum of main effects says nothing of a stack that holds others as well.
-    if len(planned) == len(arms.members):
-        top.records.interaction(STACK, top.rung, interaction_of_the_stack(top.saving(top.axis), effects), detail)
-    return _record_effects(top, planned, effects, detail)
+    found = analysis.as_dict()
+    top.at.lab.fact("half_stacks", {**detail, **{name: found[name] for name in ("sum_of_effects", "pairs", "checks")}})
+    if analysis.interaction is not None:
+        top.records.interaction(STACK, top.rung, analysis.interaction, detail)
+    for one, dropped in zip(planned, analysis.dropped.tolist(), strict=True):
+        said = {**detail, "dropped": dropped, "measured": "main effect at half-stack"}
+        top.records.interaction(f"plan:{one.finding_id}", top.rung, analysis.effect(one.finding_id), said)
+    return [one.finding_id for one, dropped in zip(planned, analysis.dropped.tolist(), strict=True) if dropped]
 
 
-def _effects(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np.int8]) -> MainEffects | str:
-    """Run the rows; returns the main effects, or the reason why there are none."""
+def _analysis(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np.int8]) -> PlanAnalysis | str:
+    """Run the rows; returns what they say, or the reason why they say nothing."""
     rows: list[Arm] = []
     for number, signs in enumerate(plan):
         on = {one.finding_id for one, sign in zip(planned, signs, strict=True) if sign > 0}
@@ -76,10 +72,25 @@ def _effects(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np.
     lost = sum(not math.isfinite(result) for result in results)
     if lost:
         return f"{lost} of {len(rows)} half-stacks gave no number, so the plan cannot be read."
-    # One row is one pair; how noisy a pair is, the stack's own pairs tell.
-    noise = top.baseline.slope.noise
-    dof = 1 / (1 / (pair.pairs + 1) + 1 / noise.dof)
-    return main_effects(plan, results, se=math.sqrt(pair.pair_variance), dof=dof)
+    # The sum of main effects says nothing of a stack that holds others as well.
+    stack = pair if len(planned) == len(arms.members) else None
+    names = [one.finding_id for one in planned]
+    return analyse_plan(plan, results, _covariance(top, plan, pair), names, stack, dof=_dof(top, pair))
+
+
+def _covariance(top: Top, plan: NDArray[np.int8], pair: Saving) -> NDArray[np.float64]:
+    """One row is one pair on a seed of its own; how noisy a pair is, the stack's own pairs tell.
+
+    The row with nothing on is one run, paired with itself: only its timing can err.
+    """
+    variances = np.full(len(plan), pair.pair_variance)
+    if top.axis != "seconds":
+        variances[(plan < 0).all(1)] = 0.0
+    return np.diag(variances)
+
+
+def _dof(top: Top, pair: Saving) -> float:
+    return 1 / (1 / (pair.pairs + 1) + 1 / top.baseline.slope.noise.dof)
 
 
 def _ln_speedup(pair: RungPairs | None, axis: Axis) -> float:
@@ -91,14 +102,3 @@ def _ln_speedup(pair: RungPairs | None, axis: Axis) -> float:
     if axis == "seconds" and pair.ln_time_ratios is not None:
         return tokens - float(pair.ln_time_ratios.mean())
     return tokens
-
-
-def _record_effects(top: Top, planned: Sequence[Finding], effects: MainEffects, detail: dict[str, Any]) -> list[str]:
-    gone = []
-    for one, effect in zip(planned, effects.effects.tolist(), strict=True):
-        worth = Saving(top.axis, effect, effects.se, effects.dof, detail["rows"])
-        if dropped(worth):
-            gone.append(one.finding_id)
-        found = {"dropped": dropped(worth), "measured": "main effect at half-stack"}
-        top.records.interaction(f"plan:{one.finding_id}", top.rung, worth, {**detail, **found})
-    return gone
