@@ -346,7 +346,7 @@ def test_a_bad_call_says_what_is_wrong(changed: dict[str, Any], said: str) -> No
 def test_a_plan_can_be_printed_run_and_read_back() -> None:
     names = named(9)
     for folded, rows in ((False, 12), (True, 24)):
-        table = plan_table(names, folded=folded)
+        table = plan_table(names, folded)
         assert len(table) == rows
         assert [] in table
         read, plan = plan_of_combinations(["+".join(row) or "baseline" for row in table])

@@ -45,17 +45,17 @@ def fold_over(plan: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.concatenate([plan, -plan])
 
 
-def plan_table(names: Sequence[str], *, folded: bool = False) -> list[list[str]]:
+def plan_table(names: Sequence[str], fold_over: bool = False) -> list[list[str]]:
     """A Plackett-Burman plan to be printed and run: for each of its rows the names that are on.
 
-    12 rows (up to 11 names) or 24 (up to 23), twice as many where `folded`; an empty row is the baseline.
+    12 rows (up to 11 names) or 24 (up to 23), twice as many where `fold_over`; an empty row is the baseline.
 
     Raises:
         InputError: for more than 23 names or none, a name twice, a blank one, or one that holds a '+'.
     """
     _require_names(names)
     plan = plackett_burman(len(names))
-    rows = fold_over(plan) if folded else plan
+    rows = np.concatenate([plan, -plan]) if fold_over else plan
     return [[name for name, sign in zip(names, row, strict=True) if sign > 0] for row in rows.tolist()]
 
 
