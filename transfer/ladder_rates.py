@@ -26,7 +26,7 @@ class ArmRates:
     number is planned, or none up to 128 would do.
     """
 
-    right_word: str
+    right_word: Word
     gain_at_top: float
     apart: bool
     coverage: list[float]
