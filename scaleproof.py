@@ -198,12 +198,30 @@ def report(path: StudyPath, as_json: AsJson = False) -> None:
     _print_answer(path, written, as_json)
 
 
-@app.command(epilog="Example: scaleproof verdict studies/mine --json")
-def verdict(path: StudyPath, as_json: AsJson = False) -> None:
-    """Print the verdict on every arm of a study."""
-    _open(path)
-    wanted = "select arm, verdict, fragile, retention, p_holm, reason from verdicts order by arm"
-    _print_rows(path, wanted, as_json)
+@app.command(epilog="Example: scaleproof verdict runs.csv --baseline adamw --column arm=optimizer --sigma 0.002")
+def verdict(
+    source: Annotated[Path, typer.Argument(metavar="TABLE|STUDY", help="A .csv, .tsv or .parquet file, or a study.")],
+    *,
+    baseline: Annotated[str | None, typer.Option(help="The arm to compare with; 'baseline' by default.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise of a run, nats per token, where no seeds tell it.")] = None,
+    axis: Annotated[str | None, typer.Option(help="tokens, flops (along the frontiers) or seconds.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="params=N|flops=C", help="Where to forecast; the ladder's next step by default."),
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Where the table has other headings.")
+    ] = None,
+    smallest_saving: Annotated[float | None, typer.Option(help="The smallest saving worth having; 0.01.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge every arm of a table of runs, or of a study: does its gain transfer to larger scales?"""
+    from analysis.verdict_command import Asked, run_verdict
+    from analysis.verdict_text import verdict_text
+
+    answer = run_verdict(source, Asked(baseline, sigma, axis, target, column or (), smallest_saving))
+    said = json.dumps(answer, indent=2, allow_nan=False) + "\n" if as_json else verdict_text(answer)
+    typer.echo(said, nl=False)
 
 
 @app.command(epilog='Example: scaleproof sql studies/demo "select arm, rung, saving from savings" --format markdown')

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from data.errors import InputError
-from data.run_columns import ParamsCount
+from data.run_columns import ParamsCount, mapped_columns
 from data.run_table import RunTable, of_study, read_run_table
 from scaling.fit_answer import FitOptions, Fitted, fit_runs
 from scaling.fitting import Say
@@ -109,7 +109,7 @@ def _table(source: Path, asked: Asked) -> RunTable:
     return read_run_table(
         source,
         split_column=asked.split_column,
-        columns=_columns(asked.columns),
+        columns=mapped_columns(asked.columns),
         params_count=_count(asked),
         drop_largest_losses=asked.drop_largest_losses,
     )
@@ -118,16 +118,3 @@ def _table(source: Path, asked: Asked) -> RunTable:
 def _count(asked: Asked) -> ParamsCount | None:
     """What params are to count; the table's reader checks the words."""
     return cast("ParamsCount | None", asked.params_count)
-
-
-def _columns(given: Sequence[str]) -> dict[str, str]:
-    """Our names with the table's, from texts like "params=Model Size"."""
-    columns: dict[str, str] = {}
-    for text in given:
-        name, equals, column = text.partition("=")
-        if not equals or not name.strip() or not column:
-            raise InputError(f"--column {text!r} is not NAME=COLUMN; write it like --column 'params=Model Size'.")
-        if name.strip() in columns:
-            raise InputError(f"--column gives {name.strip()} twice; map each name to one column.")
-        columns[name.strip()] = column
-    return columns

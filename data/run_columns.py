@@ -115,3 +115,16 @@ def _own_names(source: str, there: Sequence[str], mapped: Mapping[str, str], nam
             raise InputError(f"{source} has no column {column!r}, to which {name} is mapped; it has {listed(there)}.")
     own = {name: mapped.get(name, name) for name in names}
     return {name: column for name, column in own.items() if column in there}
+
+
+def mapped_columns(given: Sequence[str]) -> dict[str, str]:
+    """Our names with the table's, from texts like "params=Model Size"; raises InputError for what is not like that."""
+    columns: dict[str, str] = {}
+    for text in given:
+        name, equals, column = text.partition("=")
+        if not equals or not name.strip() or not column:
+            raise InputError(f"--column {text!r} is not NAME=COLUMN; write it like --column 'params=Model Size'.")
+        if name.strip() in columns:
+            raise InputError(f"--column gives {name.strip()} twice; map each name to one column.")
+        columns[name.strip()] = column
+    return columns

@@ -27,6 +27,14 @@ def parse_target(text: str) -> dict[str, float]:
     Raises:
         InputError: one sentence, for whatever cannot be read as a target.
     """
+    sizes = parse_sizes(text)
+    if len(sizes) < 2:
+        raise InputError(f"--target {text!r} needs two of {', '.join(AXES)}; {_EXAMPLE}.")
+    return sizes
+
+
+def parse_sizes(text: str) -> dict[str, float]:
+    """One, two or three of params, tokens and flops, as in `parse_target`; raises InputError for what is neither."""
     sizes: dict[str, float] = {}
     for part in text.split(","):
         name, equals, number = (one.strip() for one in part.partition("="))
@@ -37,8 +45,6 @@ def parse_target(text: str) -> dict[str, float]:
         if name in sizes:
             raise InputError(f"--target {text!r} gives {name} twice; {_EXAMPLE}.")
         sizes[name] = _number(text, name, number)
-    if len(sizes) < 2:
-        raise InputError(f"--target {text!r} needs two of {', '.join(AXES)}; {_EXAMPLE}.")
     return sizes
 
 

@@ -4,16 +4,12 @@ A win over a baseline that was tuned less, or over one that alone was unlucky, i
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.arm_table import ArmTable
-
-Mask = NDArray[np.bool_]
-Rows = NDArray[np.intp]
+from transfer.table_rows import Place, Places, Rows, rows_by_place
 
 LEAST_GRID = 3
 """Learning rates that make a grid with an inside; of two, the best is always at an edge."""
@@ -21,53 +17,30 @@ LEAST_GRID = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fairness:
-    """Which finished rows (m,) count, each arm's at its best learning rate; and why arms cannot be judged."""
+    """Finished rows by arm and place, each arm's at its best learning rate there; and why arms cannot be judged."""
 
-    counts: Mask
+    rows: dict[str, dict[Place, Rows]]
     invalid: dict[str, str]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cell:
-    """The rows of one arm at one rung and horizon."""
-
-    arm: str
-    place: tuple[int, float]
-    rows: Rows
-
-
 def check_fairness(table: ArmTable) -> Fairness:
     """Look at every rung and horizon that an arm shares with the baseline."""
-    cells: dict[str, dict[tuple[int, float], Rows]] = {}
-    for cell in _cells(table):
-        cells.setdefault(cell.arm, {})[cell.place] = cell.rows
-    counts = table.finished.copy()
-    swept = False
-    for rows in (rows for places in cells.values() for rows in places.values()):
-        best = _best_rate(table, rows)
-        if best is not None:
-            swept = True
-            counts[rows[table.learning_rate[rows] != best]] = False
-    baseline = cells.get(table.baseline, {})
+    every = rows_by_place(table)
+    kept = {arm: {place: _at_best_rate(table, rows) for place, rows in of.items()} for arm, of in every.items()}
+    swept = any(len(kept[arm][place]) < len(rows) for arm, of in every.items() for place, rows in of.items())
+    baseline = every[table.baseline]
     invalid = {}
     for arm in table.arms:
-        why = _unfair(table, baseline, {place: rows for place, rows in cells.get(arm, {}).items() if place in baseline})
+        why = _unfair(table, baseline, {place: rows for place, rows in every[arm].items() if place in baseline})
         if why:
             invalid[arm] = why
+    finished = {
+        arm: {place: done for place, rows in of.items() if len(done := rows[np.isfinite(table.loss[rows])])}
+        for arm, of in kept.items()
+    }
     notes = ("Of several learning rates the one with the least mean loss counts, arm by arm.",) if swept else ()
-    return Fairness(counts, invalid, notes)
-
-
-def _cells(table: ArmTable) -> Iterator[_Cell]:
-    known = np.flatnonzero((table.rung >= 0) & np.isfinite(table.horizon))
-    _, arm = np.unique(np.array(table.arm), return_inverse=True)
-    order = known[np.lexsort((table.horizon[known], table.rung[known], arm[known]))]
-    keys = np.column_stack([arm[order], table.rung[order], table.horizon[order]])
-    edges = np.flatnonzero((np.diff(keys, axis=0) != 0).any(axis=1)) + 1
-    for rows in np.split(order, edges) if len(order) else []:
-        first = int(rows[0])
-        yield _Cell(table.arm[first], (int(table.rung[first]), float(table.horizon[first])), np.sort(rows))
+    return Fairness(finished, invalid, notes)
 
 
 def _best_rate(table: ArmTable, rows: Rows) -> float | None:
@@ -84,7 +57,7 @@ def _mean_loss(table: ArmTable, rows: Rows) -> float:
     return float(losses.mean()) if np.isfinite(losses).all() else math.inf
 
 
-def _unfair(table: ArmTable, baseline: dict[tuple[int, float], Rows], arm: dict[tuple[int, float], Rows]) -> str:
+def _unfair(table: ArmTable, baseline: Places, arm: Places) -> str:
     """Why an arm cannot be judged, empty where it can; `arm` holds the places that it shares with the baseline."""
     checks = (_lost_runs, _grid_edge, _unequal_tuning)
     for check in checks:
@@ -149,4 +122,3 @@ def _places(table: ArmTable, rows: Rows) -> str:
     chosen = np.zeros(len(table), dtype=np.bool_)
     chosen[rows] = True
     return table.origin.places(chosen)
-

@@ -34,7 +34,8 @@ class Forecast:
     """The saving expected at `params`, with its two-sided 90 % interval.
 
     `ln_speedup_upper_90`: the one-sided bound that a gate asks for. `leave_top_rung_out_error`: the saving that the
-    method forecasts for the arm's highest rung from those below, less the saving measured there (nan: one rung only).
+    method forecasts for the arm's highest rung from those below, less the saving measured there (nan: one rung only);
+    `leave_top_rung_out_speedup_error`: the same in speed-ups e^lnS.
     """
 
     params: float
@@ -47,6 +48,7 @@ class Forecast:
     leave_top_rung_out_error: float
     extrapolated: bool
     ln_speedup_upper_90: float
+    leave_top_rung_out_speedup_error: float
 
 
 def forecast(
@@ -76,7 +78,7 @@ def forecast(
             axis = next(s.axis for s in savings_per_finding[arm] if s.known)
             beyond = bool(target > EXTRAPOLATED_BEYOND * rungs[tops[i]])
             result[arm] += [
-                _one(float(target), axis, method, bounds=bounds[method][i], error=record[method][i], beyond=beyond)
+                _one(float(target), axis, method, bounds=bounds[method][i], errors=record[method][:, i], beyond=beyond)
                 for method in METHODS
             ]
     return result
@@ -149,15 +151,19 @@ def _coefficients(data: _Data, ln_targets: Floats) -> dict[Method, Floats]:
 
 
 def _record(data: _Data, tops: Indices) -> dict[Method, Floats]:
-    """Saving forecast for each arm's highest rung from those below it, less the one measured there."""
+    """Errors (2, arms) of each arm's highest rung forecast from those below it: of the saving, and of the speed-up."""
     below = data.without(tops)
     measured = data.ln_speedups[np.arange(len(tops)), tops]
     bounds = _bounds(below, data.ln_scales[tops], MEDIAN)
     enough = below.known.any(1)
-    return {method: np.where(enough, np.exp(-measured) - np.exp(-bounds[method][:, 0]), np.nan) for method in METHODS}
+    return {
+        method: np.where(enough, [np.exp(-measured) - np.exp(-found), np.exp(found) - np.exp(measured)], np.nan)
+        for method in METHODS
+        for found in (bounds[method][:, 0],)
+    }
 
 
-def _one(params: float, axis: Axis, method: Method, *, bounds: Floats, error: float, beyond: bool) -> Forecast:
+def _one(params: float, axis: Axis, method: Method, *, bounds: Floats, errors: Floats, beyond: bool) -> Forecast:
     low, middle, upper_90, high = (float(bound) for bound in bounds)
     return Forecast(
         params=params,
@@ -167,7 +173,8 @@ def _one(params: float, axis: Axis, method: Method, *, bounds: Floats, error: fl
         saving_high=saved(high),
         ln_speedup=middle,
         method=method,
-        leave_top_rung_out_error=float(error),
+        leave_top_rung_out_error=float(errors[0]),
         extrapolated=beyond,
         ln_speedup_upper_90=upper_90,
+        leave_top_rung_out_speedup_error=float(errors[1]),
     )

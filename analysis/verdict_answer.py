@@ -1,0 +1,140 @@
+"""The verdicts on a table as JSON can hold them: speed-ups e^lnS with 90 % intervals, words, trends, forecasts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from data.arm_table import ArmTable
+from transfer.forecast import METHODS
+from transfer.saving import Saving
+from transfer.table_interactions import TableInteraction, table_interactions
+from transfer.table_measured import Cell
+from transfer.table_verdict import ArmVerdict, TableVerdict
+
+LARGEST_LN = 700.0
+
+
+def verdict_answer(table: ArmTable, judged: TableVerdict) -> dict[str, Any]:
+    """Everything that `scaleproof verdict` says of a table; unknown numbers are None."""
+    interactions, said = table_interactions(judged.pooled, judged.baseline)
+    return {
+        "source": table.source,
+        "axis": judged.axis,
+        "baseline": judged.baseline,
+        "smallest_saving": judged.smallest_saving,
+        "sigma": {"values": [one.sigma for one in judged.noises], "assumed": [one.assumed for one in judged.noises]},
+        "arms": [_arm(table, judged, one) for one in judged.arms],
+        "interactions": [_interaction(one) for one in interactions],
+        "notes": list(dict.fromkeys(judged.notes)),
+        "warnings": list(dict.fromkeys([*judged.warnings, *said])),
+    }
+
+
+def _arm(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, Any]:
+    verdict = one.verdict
+    return {
+        "arm": one.arm,
+        "rungs": [_cell(cell, judged) for cell in one.cells if judged.axis in cell.savings],
+        "pooled": [
+            {**_scale(judged, scale), **speedup(saving)} for scale, saving in zip(one.scales, one.savings, strict=True)
+        ],
+        "verdict": verdict.word,
+        "fragile": verdict.fragile,
+        "reason": verdict.reason,
+        "retention": known(verdict.retention),
+        "retention_low": known(verdict.retention_low),
+        "retention_high": known(verdict.retention_high),
+        "p_holm": known(verdict.p_holm),
+        "pairs_to_settle": verdict.pairs_to_settle,
+        "trend_per_decade": None if one.trend is None else known(one.trend.ln_speedup),
+        "trend_per_decade_low": None if one.trend is None else known(one.trend.low),
+        "trend_per_decade_high": None if one.trend is None else known(one.trend.high),
+        "vanishing": one.vanishing,
+        "forecast": _forecast(table, judged, one),
+    }
+
+
+def _cell(cell: Cell, judged: TableVerdict) -> dict[str, Any]:
+    return {
+        "rung": cell.rung,
+        "params": known(cell.params),
+        "tokens": known(cell.tokens),
+        "flops": known(cell.flops),
+        **speedup(cell.savings[judged.axis]),
+        "loss_difference": cell.gain,
+        "pairs": cell.savings[judged.axis].pairs,
+        "speedup_local_slope": None if cell.local is None else _e_to(cell.local),
+        "axes": {axis: speedup(saving) for axis, saving in cell.savings.items()},
+    }
+
+
+def speedup(saving: Saving) -> dict[str, float | None]:
+    """A speed-up e^lnS with its 90 % interval, the saving 1 - e^-lnS, and lnS itself with its standard error."""
+    return {
+        "speedup": _e_to(saving.ln_speedup),
+        "speedup_low": _e_to(saving.low),
+        "speedup_high": _e_to(saving.high),
+        "saving": known(saving.saving),
+        "ln_speedup": known(saving.ln_speedup),
+        "ln_speedup_se": known(saving.ln_speedup_se),
+    }
+
+
+def _scale(judged: TableVerdict, scale: float) -> dict[str, float]:
+    return {"flops": scale**2} if judged.axis == "flops" else {"params": scale}
+
+
+def _forecast(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, Any] | None:
+    if not one.forecasts:
+        return None
+    by_method = {made.method: made for made in one.forecasts}
+    main = by_method["decay"]
+    on_flops = judged.axis == "flops"
+    return {
+        "params": None if on_flops else judged.target,
+        "flops": judged.target**2 if on_flops else 6.0 * judged.target**2 * tokens_per_param(table),
+        "speedup": _e_to(main.ln_speedup),
+        "speedup_low": _of_saving(main.saving_low),
+        "speedup_high": _of_saving(main.saving_high),
+        "method": main.method,
+        "extrapolated": main.extrapolated,
+        "methods": {
+            method: {
+                "speedup": _e_to(by_method[method].ln_speedup),
+                "leave_top_rung_out_error": known(by_method[method].leave_top_rung_out_speedup_error),
+            }
+            for method in METHODS
+        },
+    }
+
+
+def tokens_per_param(table: ArmTable) -> float:
+    """Tokens per param of the baseline's longest horizon at the top rung, which a target keeps."""
+    top = (table.rung == len(table.rung_params) - 1) & table.finished & table.of_arm(table.baseline)
+    return float((table.tokens[top] / table.params[top]).max())
+
+
+def _interaction(one: TableInteraction) -> dict[str, Any]:
+    return {
+        "arm": one.arm,
+        "kind": one.kind,
+        "members": list(one.members),
+        "ln_speedup": one.ln_speedup,
+        "ln_speedup_low": one.low,
+        "ln_speedup_high": one.high,
+        "detail": None if one.detail is None else dict(one.detail),
+    }
+
+
+def known(value: float | None) -> float | None:
+    """The value, None where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _e_to(ln_speedup: float) -> float | None:
+    return math.exp(ln_speedup) if abs(ln_speedup) < LARGEST_LN else None
+
+
+def _of_saving(saving: float) -> float | None:
+    return 1 / (1 - saving) if saving < 1 and math.isfinite(saving) else None

@@ -1,0 +1,83 @@
+"""`scaleproof verdict`: a table of runs or a study in, a word on every arm out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from analysis.verdict_answer import tokens_per_param, verdict_answer
+from analysis.verdict_study import study_answer
+from data.arm_table import ArmTable, read_arm_table
+from data.errors import InputError
+from data.run_columns import mapped_columns
+from scaling.targets import parse_sizes
+from transfer.saving import Axis, delta_of
+from transfer.table_verdict import SMALLEST_SAVING, Ask, judge_table
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of the command line as they were typed; all but the axis are for tables in files."""
+
+    baseline: str | None
+    sigma: float | None
+    axis: str | None
+    target: str | None
+    columns: Sequence[str]
+    smallest_saving: float | None
+
+
+def run_verdict(source: Path, asked: Asked) -> dict[str, Any]:
+    """Judge the table at `source`, or read the verdicts of the study there.
+
+    Raises:
+        InputError: for options that cannot be read, and for runs that cannot be compared; one sentence each.
+    """
+    if asked.axis is not None and asked.axis not in get_args(Axis):
+        raise InputError(f"--axis {asked.axis} is unknown: take one of {', '.join(get_args(Axis))}.")
+    if source.is_dir():
+        return _of_study(source, asked)
+    if asked.sigma is not None and not (math.isfinite(asked.sigma) and asked.sigma > 0):
+        raise InputError(f"--sigma {asked.sigma:g} is no noise level: give a number above 0, in nats per token.")
+    if asked.smallest_saving is not None:
+        delta_of(asked.smallest_saving)
+    axis = cast(Axis, asked.axis or "tokens")
+    columns = mapped_columns(asked.columns)
+    table = read_arm_table(source, columns=columns, baseline=asked.baseline, axis=axis)
+    smallest = SMALLEST_SAVING if asked.smallest_saving is None else asked.smallest_saving
+    target = None if asked.target is None else _target(asked.target, table)
+    return verdict_answer(table, judge_table(table, Ask(asked.sigma, smallest, target)))
+
+
+def _of_study(source: Path, asked: Asked) -> dict[str, Any]:
+    from data.study import Study
+
+    study = Study.open(source)
+    given = {
+        "--baseline": asked.baseline,
+        "--sigma": asked.sigma,
+        "--target": asked.target,
+        "--column": asked.columns or None,
+        "--smallest-saving": asked.smallest_saving,
+    }
+    wrong = next((name for name, value in given.items() if value is not None), None)
+    if wrong:
+        raise InputError(f"{wrong} is for a table of runs, and {source} is a study; leave it out.")
+    return study_answer(study.path, asked.axis)
+
+
+def _target(text: str, table: ArmTable) -> float:
+    """The target on the ladder's own scale: params, or on axis flops the root of FLOPs."""
+    sizes = parse_sizes(text)
+    if len(sizes) > 1 or "tokens" in sizes:
+        raise InputError(f"--target {text!r} is one size here: give params=7e9 or flops=1e21.")
+    if table.axis == "flops":
+        if "flops" not in sizes:
+            raise InputError(f"--target {text!r} cannot be found along a frontier of budgets; give flops=1e21.")
+        return math.sqrt(sizes["flops"])
+    if "params" in sizes:
+        return sizes["params"]
+    return math.sqrt(sizes["flops"] / (6 * tokens_per_param(table)))

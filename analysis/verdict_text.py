@@ -1,0 +1,268 @@
+"""Verdicts as text for the terminal: the words first, then the savings behind them, the forecasts, the reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.fit_amounts import amount
+from analysis.grid import Grid, one_line, to_table
+from analysis.wording import MISSING, count_of, percent, percent_interval, shortened
+
+Answer = Mapping[str, Any]
+
+FRAGILE = "?"
+EXTRAPOLATED = "*"
+LONGEST_NAME = 40
+MOST_CELLS = 60
+METHODS = ("decay", "last", "mean", "linear")
+
+
+def verdict_text(answer: Answer) -> str:
+    """All that a reader needs of what `verdict_answer` answers."""
+    parts = (_head, _words, _rungs, _horizons, _times, _losses, _forecasts, _interactions, _reasons, _said)
+    return "\n".join(text for part in parts if (text := part(answer)))
+
+
+def _head(answer: Answer) -> str:
+    sigmas, assumed = answer["sigma"]["values"], answer["sigma"]["assumed"]
+    known = sorted({f"{one:.2g}" for one in sigmas if one is not None}, key=float)
+    noise = known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}" if known else MISSING
+    origin = "assumed" if assumed and all(assumed) else "measured from seeds"
+    return (
+        f"{one_line(answer['source'])}: {count_of(len(answer['arms']), 'arm')} against {one_line(answer['baseline'])}, "
+        f"on the axis {answer['axis']}.\n"
+        f"Noise of a run: {noise} nats per token, {origin}. Smallest saving worth having: "
+        f"{percent(answer['smallest_saving'])}.\n"
+    )
+
+
+def _words(answer: Answer) -> str:
+    rows = []
+    for one in answer["arms"]:
+        pooled = one["pooled"]
+        rows.append(
+            (
+                shortened(one["arm"], LONGEST_NAME),
+                one["verdict"] + (FRAGILE if one["fragile"] else ""),
+                _saving(pooled[-1]) if pooled else MISSING,
+                _size(answer, pooled[-1]) if pooled else MISSING,
+                _signed(one["retention"]),
+                _signed(one["trend_per_decade"]),
+                _forecast(one["forecast"]),
+            )
+        )
+    target = next((one["forecast"] for one in answer["arms"] if one["forecast"]), None)
+    columns = ("arm", "verdict", "saves (90 %)", "at", "retention", "per decade", f"forecast at {_target(target)}")
+    fragile = f"{FRAGILE} fragile: a modest change of assumptions changes the word.\n"
+    far = f"{EXTRAPOLATED} extrapolated: over 4x beyond the highest rung.\n"
+    return (
+        _table(columns, rows)
+        + "retention: ln speed-up at the highest rung less that at rung 0. per decade: its trend per tenfold params.\n"
+        + fragile * any(one["fragile"] for one in answer["arms"])
+        + far * any(one["forecast"] and one["forecast"]["extrapolated"] for one in answer["arms"])
+    )
+
+
+def _rungs(answer: Answer) -> str:
+    """Speed-ups rung by rung, pooled over horizons."""
+    key = _key(answer)
+    sizes = sorted({one[key] for arm in answer["arms"] for one in arm["pooled"] if one[key] is not None})
+    if not sizes:
+        return ""
+    rows = []
+    for arm in answer["arms"]:
+        by_size = {one[key]: one for one in arm["pooled"]}
+        if by_size:
+            rows.append((shortened(arm["arm"], LONGEST_NAME), *(_speedup(by_size.get(size)) for size in sizes)))
+    pooled = ", pooled over horizons" if _many_horizons(answer) else ""
+    return f"Speed-up (90 % interval) by {key}{pooled}\n" + _table(("arm", *map(amount, sizes)), rows)
+
+
+def _horizons(answer: Answer) -> str:
+    """Speed-ups at every horizon, where there are several and not too many to read."""
+    cells = [(arm["arm"], one) for arm in answer["arms"] for one in arm["rungs"]]
+    if not _many_horizons(answer) or len(cells) > MOST_CELLS * 2:
+        return ""
+    rungs = sorted({one["rung"] for _, one in cells})
+    sizes = {one["rung"]: one["params"] for _, one in cells}
+    rows = []
+    for arm in answer["arms"]:
+        by_ratio: dict[int, dict[int, Answer]] = {}
+        for one in arm["rungs"]:
+            by_ratio.setdefault(round(one["tokens"] / one["params"]), {})[one["rung"]] = one
+        for ratio, found in sorted(by_ratio.items()):
+            speeds = (f"{found[rung]['speedup']:.2f}" if rung in found else MISSING for rung in rungs)
+            rows.append((shortened(arm["arm"], LONGEST_NAME), ratio, *speeds))
+    columns = ("arm", "tokens per param", *(amount(sizes[rung]) for rung in rungs))
+    return "Speed-up by horizon\n" + _table(columns, rows)
+
+
+def _times(answer: Answer) -> str:
+    """What a saving in time is made of, at each arm's highest rung."""
+    said = []
+    for arm in answer["arms"]:
+        axes = arm["rungs"][-1]["axes"] if arm["rungs"] else {}
+        if "seconds" in axes and "tokens" in axes:
+            tokens, seconds = axes["tokens"]["ln_speedup"], axes["seconds"]["ln_speedup"]
+            said.append(
+                f"{one_line(arm['arm'])} at {amount(arm['rungs'][-1]['params'])} params: {_change(-seconds)} time = "
+                f"{_change(-tokens)} tokens x {_change(tokens - seconds)} seconds per token.\n"
+            )
+    return "".join(said)
+
+
+def _losses(answer: Answer) -> str:
+    """That a falling loss difference is not a falling saving, for the arms that clearly gain at both ends."""
+    said = []
+    for arm in answer["arms"]:
+        ends = [arm["pooled"][place]["speedup_low"] for place in (0, -1)] if len(arm["pooled"]) > 1 else []
+        if not ends or any(low is None or low <= 1 for low in ends) or "loss_difference" not in arm["rungs"][-1]:
+            continue
+        last = arm["rungs"][-1]
+        first = _same_horizon(arm["rungs"], last)
+        if first["loss_difference"] > 0 and first["ln_speedup"] > 0:
+            by_loss = last["loss_difference"] / first["loss_difference"] - 1
+            by_saving = last["ln_speedup"] / first["ln_speedup"] - 1
+            said.append(
+                f"{one_line(arm['arm'])}: from the lowest rung to the highest the loss difference changes by "
+                f"{percent(by_loss)}, the ln speed-up by {percent(by_saving)}. The latter is the saving: the "
+                "baseline's slope falls too.\n"
+            )
+    return "".join(said)
+
+
+def _same_horizon(cells: Sequence[Answer], last: Answer) -> Answer:
+    """The cell at the lowest rung whose horizon is most like that of `last`, in tokens per param."""
+    lowest = [one for one in cells if one["rung"] == cells[0]["rung"]]
+    if None in (last["tokens"], last["params"]):
+        return lowest[0]
+
+    def apart(one: Answer) -> float:
+        return abs(math.log(one["tokens"] / one["params"]) - math.log(last["tokens"] / last["params"]))
+
+    return min(lowest, key=apart)
+
+
+def _forecasts(answer: Answer) -> str:
+    """Every method's forecast, and how it did when the top rung was left out."""
+    found = [one for one in answer["arms"] if one["forecast"]]
+    if not found:
+        return ""
+    rows = []
+    for one in found:
+        methods = one["forecast"]["methods"]
+        rows.append((shortened(one["arm"], LONGEST_NAME), *(_method(methods.get(name)) for name in METHODS)))
+    errors = [
+        [
+            abs(e)
+            for one in found
+            if (e := one["forecast"]["methods"].get(name, {}).get("leave_top_rung_out_error")) is not None
+        ]
+        for name in METHODS
+    ]
+    if any(errors):
+        rows.append(("mean absolute error", *(f"{sum(one) / len(one):.3f}" if one else MISSING for one in errors)))
+    return "Forecast speed-up (error of the same method for the top rung, from those below)\n" + _table(
+        ("arm", *METHODS), rows
+    )
+
+
+def _method(one: Answer | None) -> str:
+    if not one or one["speedup"] is None:
+        return MISSING
+    error = one["leave_top_rung_out_error"]
+    return f"{one['speedup']:.2f}" if error is None else f"{one['speedup']:.2f} ({error:+.3f})"
+
+
+def _interactions(answer: Answer) -> str:
+    rows: list[tuple[object, ...]] = []
+    for one in answer["interactions"]:
+        rows.append((shortened(one["arm"], LONGEST_NAME), one["kind"], _interval(one)))
+        for effect in (one["detail"] or {}).get("findings", []):
+            rows.append((shortened(effect["finding"], LONGEST_NAME), "main effect, half-stack", _interval(effect)))
+    return "Interactions (ln speed-up, 90 % interval)\n" + _table(("arm", "kind", "ln speed-up"), rows) if rows else ""
+
+
+def _reasons(answer: Answer) -> str:
+    lines = []
+    for one in answer["arms"]:
+        gone = " Its gain is forecast to vanish: at the target none is established." if one.get("vanishing") else ""
+        lines.append(f"{one_line(one['arm'])}: {one_line(one['reason'])}{gone}\n")
+    return "".join(lines)
+
+
+def _said(answer: Answer) -> str:
+    return "".join(
+        f"{kind}: {one_line(text)}\n"
+        for kind, texts in (("Warning", answer["warnings"]), ("Note", answer["notes"]))
+        for text in texts
+    )
+
+
+def _key(answer: Answer) -> str:
+    return (
+        "flops"
+        if answer["axis"] == "flops" and any("flops" in o for a in answer["arms"] for o in a["pooled"])
+        else "params"
+    )
+
+
+def _many_horizons(answer: Answer) -> bool:
+    return any(len(arm["rungs"]) > len(arm["pooled"]) for arm in answer["arms"])
+
+
+def _size(answer: Answer, one: Answer) -> str:
+    key = _key(answer)
+    return f"{amount(one[key])} {'FLOPs' if key == 'flops' else 'params'}"
+
+
+def _target(one: Answer | None) -> str:
+    if one is None:
+        return MISSING
+    return f"{amount(one['params'])} params" if one["params"] is not None else f"{amount(one['flops'])} FLOPs"
+
+
+def _saving(one: Answer) -> str:
+    low, high = _saved(one["speedup_low"]), _saved(one["speedup_high"])
+    return f"{percent(_saved(one['speedup']))} ({percent_interval(low, high)})"
+
+
+def _saved(speedup: float | None) -> float | None:
+    return None if not speedup else 1 - 1 / speedup
+
+
+def _speedup(one: Answer | None) -> str:
+    if one is None or one["speedup"] is None:
+        return MISSING
+    return f"{one['speedup']:.2f} ({_two(one['speedup_low'])}–{_two(one['speedup_high'])})"
+
+
+def _two(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def _forecast(one: Answer | None) -> str:
+    if one is None or one["speedup"] is None:
+        return MISSING
+    return _saving(one) + EXTRAPOLATED * bool(one["extrapolated"])
+
+
+def _interval(one: Answer) -> str:
+    if one["ln_speedup"] is None:
+        return MISSING
+    return f"{one['ln_speedup']:+.3f} ({one['ln_speedup_low']:+.3f} to {one['ln_speedup_high']:+.3f})"
+
+
+def _signed(value: float | None) -> str:
+    return MISSING if value is None else f"{value:+.3f}"
+
+
+def _change(ln_ratio: float) -> str:
+    return f"{100 * math.expm1(ln_ratio):+.1f} %"
+
+
+def _table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
+    """A table without the count of its rows."""
+    return to_table(Grid(tuple(columns), rows)).rstrip("\n").rpartition("\n")[0] + "\n"

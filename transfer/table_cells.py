@@ -1,0 +1,180 @@
+"""One arm of a table against the baseline, rung by rung: lnS at each horizon that both were run at."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.arm_table import ArmTable
+from transfer.baseline_curves import Baseline, BaselineRung
+from transfer.finished_curve import Floats
+from transfer.pair_variance import PairSpread, pooled_spreads
+from transfer.pooling import RungCells, Term
+from transfer.saving import Axis
+from transfer.table_rows import Places, Rows, at_horizons
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Differences:
+    """An arm's runs at one rung, by horizon (h,), and what is known of the arm's cost there.
+
+    `places` index the baseline's horizons; `losses` are mean finished losses, `gains` mean paired differences
+    (baseline less arm), `squares` and `dof` those of the differences within horizons; `paired` where seeds pair them.
+    `times` are mean ln(seconds per token, arm / baseline), nan where unknown; `flops` the same of FLOPs per token.
+    """
+
+    rung: int
+    places: NDArray[np.intp]
+    losses: Floats
+    gains: Floats
+    runs: Floats
+    squares: float
+    dof: int
+    times: Floats
+    time_squares: float
+    time_dof: int
+    flops: Floats
+
+    @property
+    def paired(self) -> bool:
+        """Whether the spread of paired differences is known at this rung."""
+        return self.dof > 0
+
+
+def differences(table: ArmTable, arm: Places, against: Places, baseline: Baseline) -> list[Differences]:
+    """What an arm's finished rows say at each usable rung of the baseline, whose own are `against`; rungs rise."""
+    found = []
+    for rung, base in sorted(baseline.rungs.items()):
+        ours, theirs = at_horizons(arm, rung), at_horizons(against, rung)
+        known = [
+            (place, _pairs(table, ours[tokens], theirs[tokens]))
+            for place, tokens in enumerate(base.tokens.tolist())
+            if tokens in ours
+        ]
+        if known:
+            found.append(_differences(rung, known))
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    losses: Floats
+    gains: Floats
+    times: Floats
+    flops: float
+
+
+def _pairs(table: ArmTable, own: Rows, base: Rows) -> _Pairs:
+    """Runs of one arm and horizon (k,): paired by seed where the two share seeds, else against the baseline's mean."""
+    by_seed = {table.seed[row]: row for row in base.tolist()} if table.has_seeds else {}
+    partners = [(row, by_seed[table.seed[row]]) for row in own.tolist() if table.seed[row] in by_seed]
+    flops = _mean_ln(table.flops[own] / table.tokens[own]) - _mean_ln(table.flops[base] / table.tokens[base])
+    if partners:
+        mine, other = (np.array(rows) for rows in zip(*partners, strict=True))
+        times = np.log(table.seconds_per_token[mine] / table.seconds_per_token[other])
+        return _Pairs(table.loss[mine], table.loss[other] - table.loss[mine], times[np.isfinite(times)], flops)
+    time = _mean_ln(table.seconds_per_token[own]) - _mean_ln(table.seconds_per_token[base])
+    times = np.array([time] if math.isfinite(time) else [])
+    return _Pairs(table.loss[own], np.array([table.loss[base].mean() - table.loss[own].mean()]), times, flops)
+
+
+def _mean_ln(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.log(known).mean()) if len(known) else math.nan
+
+
+def _differences(rung: int, known: Sequence[tuple[int, _Pairs]]) -> Differences:
+    pairs = [one for _, one in known]
+    return Differences(
+        rung=rung,
+        places=np.array([place for place, _ in known], dtype=np.intp),
+        losses=np.array([one.losses.mean() for one in pairs]),
+        gains=np.array([one.gains.mean() for one in pairs]),
+        runs=np.array([float(len(one.losses)) for one in pairs]),
+        squares=sum(float(((one.gains - one.gains.mean()) ** 2).sum()) for one in pairs),
+        dof=sum(len(one.gains) - 1 for one in pairs),
+        times=np.array([one.times.mean() if len(one.times) else math.nan for one in pairs]),
+        time_squares=sum(float(((one.times - one.times.mean()) ** 2).sum()) for one in pairs if len(one.times)),
+        time_dof=sum(max(len(one.times) - 1, 0) for one in pairs),
+        flops=np.array([one.flops for one in pairs]),
+    )
+
+
+def cells_up_the_ladder(
+    found: Sequence[Differences], baseline: Baseline, axis: Axis, *, noisier: Mapping[int, float] | None = None
+) -> list[RungCells]:
+    """lnS of one arm at each of its rungs and horizons; without those where it is out of the curve's range.
+
+    `noisier` by rung asks what would follow if runs were so many times noisier: estimates stay, errors grow.
+    """
+    noises = [baseline.rungs[one.rung].noise for one in found]
+    ratios = [one.squares / one.dof / n.sigma**2 if one.paired else None for one, n in zip(found, noises, strict=True)]
+    spreads = pooled_spreads([PairSpread(d.dof + 1, c, n.dof) for d, c, n in zip(found, ratios, noises, strict=True)])
+    times = _times(found) if axis == "seconds" else None
+    made = []
+    for one, own, pooled in zip(found, ratios, spreads, strict=True):
+        base = baseline.rungs[one.rung]
+        sigma = base.noise.sigma * (1.0 if noisier is None else noisier[one.rung])
+        # Where nothing tells how the runs of a pair go together, an arm is compared with the curve, not run by run.
+        ratio = 1.0 if own is None else (one.dof * own + 2 * pooled.ratio) / (one.dof + 2)
+        dof = base.noise.dof if own is None else pooled.dof
+        extra = () if times is None else (Term(np.diag(times.covariance[0, 0] / one.runs), times.dof),)
+        cells = _cells(one, base, sigma, _Run(ratio * sigma**2, dof), extra)
+        if (kept := _along(one, cells, axis)) is not None:
+            made.append(kept)
+    return made
+
+
+class _Run(NamedTuple):
+    """Variance of one difference between an arm and the baseline, in squared nats, and its degrees of freedom."""
+
+    variance: float
+    dof: float
+
+
+def _cells(one: Differences, base: BaselineRung, sigma: float, run: _Run, extra: tuple[Term, ...]) -> RungCells:
+    """lnS in tokens, nan out of the curve's range."""
+    tokens = base.tokens[one.places]
+    gains = one.gains if one.paired else base.curve.loss(tokens) - one.losses
+    ln_speedups, by_gain = base.curve.ln_speedup(tokens, gains)
+    gradient = base.curve.gradient(tokens, gains, of_level=not one.paired)
+    data = Term(np.diag(run.variance / one.runs * by_gain**2), run.dof)
+    shared = Term(gradient @ base.curve.covariance(sigma) @ gradient.T, base.noise.dof)
+    return RungCells(
+        ln_scale=math.log(base.params),
+        horizons=base.numbers[one.places],
+        ln_speedups=ln_speedups,
+        terms=(data, shared, *extra),
+        pairs=int(one.runs.min()),
+    )
+
+
+def _along(one: Differences, cells: RungCells, axis: Axis) -> RungCells | None:
+    """The cells on another axis, without those that have no number there; None where none has."""
+    shift = {"tokens": np.zeros(len(one.flops)), "flops": one.flops, "seconds": one.times}[axis]
+    ln_speedups = cells.ln_speedups - shift
+    keep = np.isfinite(ln_speedups)
+    if not keep.any():
+        return None
+    kept = np.ix_(keep, keep)
+    return replace(
+        cells,
+        horizons=cells.horizons[keep],
+        ln_speedups=ln_speedups[keep],
+        terms=tuple(Term(term.covariance[kept], term.dof) for term in cells.terms),
+        pairs=int(one.runs[keep].min()),
+    )
+
+
+def _times(found: Sequence[Differences]) -> Term | None:
+    """Variance (1, 1) of a pair's ln time ratio: within horizons, else between the horizons of a rung; None untold."""
+    dof = sum(one.time_dof for one in found)
+    squares = sum(one.time_squares for one in found)
+    if not dof:
+        known = [one.times[np.isfinite(one.times)] for one in found]
+        dof = sum(max(len(one) - 1, 0) for one in known)
+        squares = sum(float(((one - one.mean()) ** 2).sum()) for one in known if len(one))
+    return Term(np.array([[squares / dof]]), float(dof)) if dof else None

@@ -1,0 +1,152 @@
+"""What a table of runs says of every arm: savings at each rung and horizon, and pooled up the ladder."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.arm_table import ArmTable
+from data.errors import InputError
+from transfer.baseline_curves import Baseline, read_baseline
+from transfer.frontier_cells import Frontier, fit_frontier, frontier_cells
+from transfer.pooling import Pooled, RungCells, pool
+from transfer.saving import Axis, Saving
+from transfer.slope import Noise, Slope
+from transfer.table_cells import Differences, cells_up_the_ladder, differences
+from transfer.table_rows import Places
+from transfer.words import noisier
+
+AXES: tuple[Axis, ...] = ("tokens", "flops", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm at one rung and horizon: `savings` by axis, those that have a number.
+
+    `gain` is the baseline's finished loss less the arm's, in nats per token; `local` lnS by the slope between half and
+    twice the tokens, where the baseline was run there.
+    """
+
+    rung: int
+    params: float
+    tokens: float
+    flops: float
+    gain: float
+    savings: Mapping[Axis, Saving]
+    local: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Every arm of a table up the ladder, as it was measured and as if runs were noisier; arms without numbers lack.
+
+    `scales` of the baseline's rungs, `noises` of those that can be used; `why_not` says why an arm has no number.
+    """
+
+    scales: tuple[float, ...]
+    noises: tuple[Noise, ...]
+    pooled: dict[str, Pooled]
+    noisy: dict[str, Pooled]
+    cells: dict[str, tuple[Cell, ...]]
+    why_not: Callable[[str], str]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -> Measured:
+    """Compare at equal params and horizons; `rows` that count, by arm and place.
+
+    Raises InputError where nothing tells the noise, or the baseline has no slope at any rung.
+    """
+    against = rows[table.baseline]
+    baseline = read_baseline(table, against, sigma)
+    if not baseline.rungs:
+        raise InputError(f"{table.source}: {next(iter(baseline.why_not.values()))}.")
+    factors = {rung: noisier(assumed=one.noise.assumed) for rung, one in baseline.rungs.items()}
+    found = {arm: differences(table, rows[arm], against, baseline) for arm in table.arms}
+    plain = {arm: cells_up_the_ladder(one, baseline, table.axis) for arm, one in found.items()}
+    noisy = {arm: cells_up_the_ladder(one, baseline, table.axis, noisier=factors) for arm, one in found.items()}
+
+    def why_not(arm: str) -> str:
+        if not rows[arm]:
+            return "it has no finished run at a size and horizon of the baseline"
+        if not found[arm]:
+            return next(iter(baseline.why_not.values()), "it shares no horizon that counts with the baseline")
+        return "its gain is beyond what the baseline's curve can turn into tokens, or its cost is unknown"
+
+    return Measured(
+        scales=tuple(float(one) for one in table.rung_params),
+        noises=tuple(one.noise for _, one in sorted(baseline.rungs.items())),
+        pooled=_pool(plain, table.axis),
+        noisy=_pool(noisy, table.axis),
+        cells={arm: _cells(table, rows[arm], one, baseline) for arm, one in found.items()},
+        why_not=why_not,
+        notes=baseline.notes,
+        warnings=(*baseline.warnings, *(f"A rung is left out: {why}." for why in baseline.why_not.values())),
+    )
+
+
+def along_frontier(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -> Measured:
+    """Compare budget by budget along the frontiers; arguments and errors as of `at_rungs`."""
+    frontier = fit_frontier(table, rows[table.baseline], sigma)
+    factor = noisier(assumed=frontier.noise.assumed)
+    plain = {arm: frontier_cells(table, rows[arm], frontier) for arm in table.arms}
+    noisy = {arm: frontier_cells(table, rows[arm], frontier, noisier=factor) for arm in table.arms}
+    assumed = f"The noise of a run, sigma = {frontier.noise.sigma:g} nats per token, is assumed, not measured."
+    return Measured(
+        scales=tuple(math.sqrt(float(one)) for one in table.rung_scale),
+        noises=(frontier.noise,),
+        pooled=_pool(plain, "flops"),
+        noisy=_pool(noisy, "flops"),
+        cells={arm: _frontier_cells(table, rows[arm], one, frontier) for arm, one in plain.items()},
+        why_not=lambda arm: "it has no budget in common with the baseline, or its losses are beyond the frontier",
+        notes=(),
+        warnings=(assumed,) if frontier.noise.assumed else (),
+    )
+
+
+def _pool(cells: Mapping[str, Sequence[RungCells]], axis: Axis) -> dict[str, Pooled]:
+    made = {arm: pool(one, axis) for arm, one in cells.items() if one}
+    return {arm: one for arm, one in made.items() if one is not None}
+
+
+def _cells(table: ArmTable, places: Places, found: Sequence[Differences], baseline: Baseline) -> tuple[Cell, ...]:
+    made = []
+    by_axis = {axis: {one.ln_scale: one for one in cells_up_the_ladder(found, baseline, axis)} for axis in AXES}
+    for one in found:
+        base = baseline.rungs[one.rung]
+        for place, tokens, gain in zip(
+            one.places.tolist(), base.tokens[one.places].tolist(), one.gains.tolist(), strict=True
+        ):
+            number = int(base.numbers[place])
+            savings = {
+                axis: cells.cell(int(np.flatnonzero(cells.horizons == number)[0]), axis)
+                for axis, of in by_axis.items()
+                if (cells := of.get(math.log(base.params))) is not None and number in cells.horizons
+            }
+            rows = places[one.rung, tokens]
+            params, flops = float(table.params[rows].mean()), float(table.flops[rows].mean())
+            made.append(Cell(one.rung, params, tokens, flops, gain, savings, _local(base.slopes[place], gain)))
+    return tuple(made)
+
+
+def _local(slope: Slope | None, gain: float) -> float | None:
+    """lnS by a slope, None where there is none or the gain is out of its range."""
+    if slope is None or not slope.usable:
+        return None
+    rest = 1 - slope.curvature * gain / slope.kappa
+    return -math.log(rest) / slope.curvature if rest > 0 else None
+
+
+def _frontier_cells(
+    table: ArmTable, places: Places, cells: Sequence[RungCells], frontier: Frontier
+) -> tuple[Cell, ...]:
+    made = []
+    rows_at = {round(math.log(budget) / 2, 9): (rung, rows) for (rung, budget), rows in places.items()}
+    for one in cells:
+        rung, rows = rows_at[round(one.ln_scale, 9)]
+        params, tokens, flops = (float(column[rows].mean()) for column in (table.params, table.tokens, table.flops))
+        gain = float(frontier.loss(np.array([2 * one.ln_scale]))[0]) - float(table.loss[rows].mean())
+        made.append(Cell(rung, params, tokens, flops, gain, {"flops": one.cell(0, "flops")}, None))
+    return tuple(made)
