@@ -62,6 +62,17 @@ def test_a_ladder_knows_its_variance_better_than_a_rung_does() -> None:
     assert ladder[-1] < 4 * lone
 
 
+@given(st.permutations([[0.0, 0.02], [0.01, 0.0, 0.05], [0.02] * 3 + [0.0] * 4, [0.03]]))
+def test_the_order_of_the_other_rungs_does_not_matter(others: list[list[float]]) -> None:
+    ladder = [pairs(gains) for gains in ([0.0, 0.02, 0.01], *others)]
+    first, turned = (
+        savings_up_the_ladder(ladder, "tokens")[0],
+        savings_up_the_ladder([*ladder[1:], ladder[0]], "tokens")[-1],
+    )
+    assert turned.ln_speedup_se == pytest.approx(first.ln_speedup_se)
+    assert turned.dof == pytest.approx(first.dof)
+
+
 def test_two_pairs_on_one_rung_promise_no_more_than_student_does() -> None:
     # Sigma known from 9 degrees of freedom says nothing of how alike the two runs of a pair are.
     saving = savings_up_the_ladder([pairs([0.0, 0.02], STRAIGHT)], "tokens")[0]

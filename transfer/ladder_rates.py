@@ -21,7 +21,8 @@ GAINS: tuple[Word, ...] = (*CLAIMS, "shrinks")
 class ArmRates:
     """One finding, or the stack, over a world's ladders; shares of ladders unless said otherwise.
 
-    `coverage` by rung: of the 90 % intervals given, those that hold the truth; `unknown`: savings without a number.
+    `coverage` by rung: of the 90 % intervals given, those that hold the truth (0 where none was given); `unknown`:
+    savings without a number.
     `claimed`: called transfers or grows; `gained`: shrinks too. `planned_pairs` and what they achieve are None where no
     number is planned, or none up to 128 would do.
     """

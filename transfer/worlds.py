@@ -109,6 +109,8 @@ class LadderWorld(BaseModel):
         unknown = [name for name in self.stack if name not in self.gains]
         if unknown or len(set(self.stack)) < len(self.stack):
             raise ValueError(f"'stack' takes findings of 'gains', each once ({', '.join(self.gains)})")
+        if self.pairs == 1 and self.axis == "seconds":
+            raise ValueError("'pairs' of 1 cannot tell the spread of the timings: 2 at least, or another 'axis'")
         if self.pairs == 1 and self.horizon_seeds == 1 and self.aa_pairs == 1:
             raise ValueError("'pairs', 'horizon_seeds' and 'aa_pairs' of 1 tell too little of the noise")
         return self
