@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from data.errors import ScaleproofError
 from scaling.edits import EditError, Recipe, unified_diff
 from scaling.lab import Lab
 from scaling.runs import REJECTED, RunResult, RunSpec
 from search import keep
 from search.calibration import measure_noise
+from search.finish import Finish, finish
 from search.proposals import Outcome, Proposal, Proposer, TrialStatus
+from search.references import References, reference_losses
 from search.settings import SearchSettings
 
 CONFIRM_SEED = 100
@@ -39,7 +38,7 @@ class Trial:
     screen_difference: float | None = None
     differences: list[float] = field(default_factory=list)
     look: keep.Look | None = None
-    end: keep.Finish | None = None
+    end: Finish | None = None
 
     @property
     def trial_id(self) -> str:
@@ -59,18 +58,13 @@ class Search:
         """
         self.lab, self.baseline, self.settings, self.placebo = lab, baseline, settings, placebo
         self.learning_rate = learning_rate
+        self.references = References(lab, baseline, placebo, keep.references_for(settings.trials))
         self.first_seed = 1 + 100_000 * settings.seed
         self.trials: list[Trial] = []
 
     def run(self, proposer: Proposer) -> list[Trial]:
         """Try up to `settings.trials` proposals; returns them with their outcomes, which are in the store too."""
-        self.noise = measure_noise(
-            self.lab,
-            self.baseline,
-            seeds=range(self.first_seed, self.first_seed + self.settings.calibration_seeds),
-            placebo=self.placebo,
-            learning_rate=self.learning_rate,
-        )
+        self._calibrate()
         while len(self.trials) < self.settings.trials:
             batch = self._propose(proposer)
             if not batch:
@@ -81,6 +75,17 @@ class Search:
             self._record(batch, proposer.name)
         self._finish(proposer.name)
         return self.trials
+
+    def _calibrate(self) -> None:
+        seeds = range(self.first_seed, self.first_seed + self.settings.calibration_seeds)
+        measure_noise(self.lab, self.baseline, seeds=seeds, placebo=self.placebo, learning_rate=self.learning_rate)
+        specs = self.references.specs(seeds, shard="search", purpose="calibrate")
+        results = self.lab.launcher.finish("Calibrate: more placebos", [spec for one in specs for spec in one])
+        losses = reference_losses(specs, results)
+        self.calibration = keep.calibrate(losses[:, 0], losses[:, 1:])
+        self.screen_losses = dict(zip(seeds, losses.mean(axis=1).tolist(), strict=True))
+        self.lab.writer.append("calibration", name="placebo_sd", value=self.calibration.placebo_sd)
+        self.lab.writer.flush()
 
     def _propose(self, proposer: Proposer) -> list[Trial]:
         room = min(BATCH, self.settings.trials - len(self.trials))
@@ -118,10 +123,10 @@ class Search:
             result = results[spec.run_id]
             if not self._ended_well(trial, result):
                 continue
-            trial.screen_difference = self.noise.baseline_losses[spec.seed] - result.val_loss
-            if not keep.screen(trial.screen_difference, self.noise.calibration):
+            trial.screen_difference = self.screen_losses[spec.seed] - result.val_loss
+            if not keep.screen(trial.screen_difference, self.calibration):
                 trial.status = "dropped"
-                trial.reason = keep.screen_reason(trial.screen_difference, self.noise.calibration)
+                trial.reason = keep.screen_reason(trial.screen_difference, self.calibration)
         self._record(batch, proposer)
 
     def _confirm(self, batch: Sequence[Trial], pairs: int, proposer: str) -> None:
@@ -129,24 +134,23 @@ class Search:
         if not going:
             return
         seeds = [self.first_seed + CONFIRM_SEED + index for index in range(pairs)]
-        baselines = [self._baseline_spec(seed) for seed in seeds]
+        references = self.references.specs(seeds, shard="confirm", purpose="confirm")
         specs = {trial.trial_id: [self._spec(trial, seed, "confirm", "confirm") for seed in seeds] for trial in going}
-        wanted = baselines + [spec for one in specs.values() for spec in one]
-        results = self.lab.launcher.finish(f"Confirm: {len(going)} trials at {pairs} pairs", wanted)
-        base = np.array([results[spec.run_id].val_loss for spec in baselines])
-        if not np.isfinite(base).all():
-            raise ScaleproofError("A baseline run diverged at rung 0; the baseline must train on every seed.")
+        wanted = [spec for one in (*references, *specs.values()) for spec in one]
+        results = self.lab.launcher.finish(f"Confirm: {_count(len(going), 'trial')} at {_count(pairs, 'pair')}", wanted)
+        base = reference_losses(references, results).mean(axis=1)
         for trial in going:
             ended = [results[spec.run_id] for spec in specs[trial.trial_id]]
             if all(self._ended_well(trial, result) for result in ended):
                 trial.differences = [float(b - r.val_loss) for b, r in zip(base, ended, strict=True)]
-                trial.look = keep.confirm(trial.differences, self.noise.calibration)
+                assert trial.screen_difference is not None
+                trial.look = keep.confirm(trial.differences, trial.screen_difference, self.calibration)
         self._tell_best()
         self._record(going, proposer)
 
     def _finish(self, proposer: str) -> None:
         looks = {t.trial_id: t.look for t in self.trials if t.look is not None and t.status is None}
-        ends = keep.finish(looks, self.noise.calibration)
+        ends = finish(looks, self.calibration)
         for trial in self.trials:
             if trial.trial_id in ends and trial.status is None:
                 trial.end = ends[trial.trial_id]
@@ -168,17 +172,13 @@ class Search:
         arm, preflight = f"trial:{trial.trial_id}", purpose == "screen"
         return self.lab.spec(trial.recipe, 0, seed, shard=shard, arm=arm, purpose=purpose, preflight=preflight)
 
-    def _baseline_spec(self, seed: int) -> RunSpec:
-        return self.lab.spec(self.baseline, 0, seed, shard="confirm", arm="baseline", purpose="confirm")
-
     def _tell_best(self) -> None:
         looked = [trial for trial in self.trials if trial.look is not None and not trial.proposal.placebo]
         if looked:
             best = max(looked, key=lambda trial: trial.look.effect if trial.look else 0.0)
             assert best.look is not None
-            self.lab.progress.say(
-                f"  best so far: {best.proposal.title}, {best.look.effect:+.4f} nats per token over {best.look.n} pairs"
-            )
+            over = f"{best.look.effect:+.4f} nats per token over {_count(best.look.n, 'pair')}"
+            self.lab.progress.say(f"  best so far: {best.proposal.title}, {over}")
 
     def _record(self, trials: Sequence[Trial], proposer: str) -> None:
         for trial in trials:
@@ -223,6 +223,10 @@ _SO_FAR: dict[keep.Decision, TrialStatus] = {
     "more": "unresolved",
     "unresolved": "unresolved",
 }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else noun + 's'}"
 
 
 def outcome(trial: Trial) -> Outcome:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import InputError
 from search.keep import LOOKS
+
+
+def _known_looks(looks: tuple[int, ...]) -> tuple[int, ...]:
+    if not looks or any(n not in LOOKS for n in looks) or list(looks) != sorted(set(looks)):
+        raise ValueError("takes 1, 2, 4, 8 and 12 in rising order, each at most once")
+    return looks
+
+
+Looks = Annotated[tuple[int, ...], Field(strict=False), AfterValidator(_known_looks)]
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class SearchSettings(BaseModel):
     """What to try on rung 0, and how carefully.
 
     trials counts placebos too, one in placebo_every. categories and only narrow the catalogue, by category and by slug.
-    confirm_looks may leave looks out, but the limits are those of 2, 4 and 8 pairs.
+    confirm_looks may leave looks out; the limits at the others stay as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -24,18 +34,11 @@ class SearchSettings(BaseModel):
     proposer: Literal["catalogue", "optuna"] = "catalogue"
     trials: int = Field(ge=1)
     calibration_seeds: int = Field(default=8, ge=4)
-    confirm_looks: Annotated[tuple[int, ...], Field(strict=False)] = LOOKS
+    confirm_looks: Looks = LOOKS
     placebo_every: int = Field(default=20, ge=2)
     categories: list[str] | None = None
     only: list[str] | None = None
     seed: int = Field(default=0, ge=0)
-
-    @field_validator("confirm_looks")
-    @classmethod
-    def _known_looks(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
-        if not looks or any(n not in LOOKS for n in looks) or list(looks) != sorted(set(looks)):
-            raise ValueError("takes 2, 4 and 8 in rising order, each at most once")
-        return looks
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
@@ -43,11 +46,19 @@ class SearchSettings(BaseModel):
 
         Raises InputError that names every key that is wrong, and for an unknown one what may have been meant.
         """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            problems = "; ".join(_problem(one["loc"], one["type"], one["msg"], cls) for one in error.errors())
-            raise InputError(f"[search] in the settings is wrong: {problems}.") from error
+        return read_table("search", cls, values)
+
+
+def read_table(name: str, settings: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Check the table `name` of a settings file.
+
+    Raises InputError that names every key that is wrong, and for an unknown one what may have been meant.
+    """
+    try:
+        return settings.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_problem(one["loc"], one["type"], one["msg"], settings) for one in error.errors())
+        raise InputError(f"[{name}] in the settings is wrong: {problems}.") from error
 
 
 def _problem(where: tuple[int | str, ...], kind: str, message: str, settings: type[BaseModel]) -> str:

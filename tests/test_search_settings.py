@@ -24,7 +24,7 @@ def test_a_settings_table_is_read() -> None:
         ({}, "'trials' is missing"),
         ({"trials": "many"}, "'trials'"),
         ({"trials": 0}, "'trials'"),
-        ({"trials": 4, "confirm_looks": [2, 3]}, "'confirm_looks': takes 2, 4 and 8"),
+        ({"trials": 4, "confirm_looks": [2, 3]}, "'confirm_looks': takes 1, 2, 4, 8 and 12"),
         ({"trials": 4, "confirm_looks": [4, 2]}, "rising order"),
         ({"trials": 4, "confirm_looks": []}, "'confirm_looks'"),
         ({"trials": 4, "proposer": "oracle"}, "'catalogue' or 'optuna'"),
