@@ -6,6 +6,7 @@ Only finished runs are points of it. A prior holds the exponent b, which few hor
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,12 +71,7 @@ class FinishedCurve:
 
     def covariance(self, sigma: float) -> Floats:
         """Covariance (3, 3) of (a, b, c) were a single run's loss to have standard deviation `sigma`."""
-        power = (self.points / self.x_ref) ** -self.b
-        ln = np.log(self.points / self.x_ref)
-        jacobian = np.stack([power, -self.a * ln * power, np.ones_like(power)], axis=1)
-        precision = (jacobian * self.weights[:, None]).T @ jacobian / max(sigma, 1e-12) ** 2
-        precision[1, 1] += 1 / self.prior.sd**2
-        return np.asarray(np.linalg.pinv(precision, rcond=1e-15, hermitian=True), dtype=np.float64)
+        return _covariance(self, sigma)
 
     def ln_speedup(self, x: Floats, gain: Floats) -> tuple[Floats, Floats]:
         """lnS (k,) of runs whose finished loss lies `gain` (k,) below the curve at x (k,), and d lnS/d gain (k,).
@@ -99,6 +95,16 @@ class FinishedCurve:
         if of_level:
             by_a, by_b, by_c = by_a + by_gain * power, by_b - by_gain * self.a * ln_x * power, by_gain
         return np.stack([by_a, by_b, by_c], axis=1)
+
+
+@lru_cache(maxsize=256)  # asked for by every arm, axis and assumption about the noise
+def _covariance(curve: FinishedCurve, sigma: float) -> Floats:
+    power = (curve.points / curve.x_ref) ** -curve.b
+    ln = np.log(curve.points / curve.x_ref)
+    jacobian = np.stack([power, -curve.a * ln * power, np.ones_like(power)], axis=1)
+    precision = (jacobian * curve.weights[:, None]).T @ jacobian / max(sigma, 1e-12) ** 2
+    precision[1, 1] += 1 / curve.prior.sd**2
+    return np.asarray(np.linalg.pinv(precision, rcond=1e-15, hermitian=True), dtype=np.float64)
 
 
 def fit_curve(x: Floats, losses: Floats, weights: Floats, *, sigma: float, prior: ExponentPrior) -> FinishedCurve:

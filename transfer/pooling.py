@@ -59,23 +59,19 @@ class RungCells:
 class Pooled:
     """One arm up the ladder: what its rungs' cells say together. `cells` rise with scale.
 
-    `weights` (rungs, all cells) turn the cells' lnS into one lnS per rung, at the mean of the horizon effects.
+    `weights` (rungs, all cells) turn the cells' lnS into `savings`, one per rung, at the mean of the horizon effects.
     """
 
     axis: Axis
     cells: tuple[RungCells, ...]
+    savings: tuple[Saving, ...]
     weights: Floats
     design: Floats
-
-    @property
-    def savings(self) -> list[Saving]:
-        """The arm's lnS at each rung."""
-        return [self._combine(row, self.cells[rung].pairs) for rung, row in enumerate(self.weights)]
 
     def retention(self, base: int) -> Saving:
         """lnS at the top less lnS at rung `base`."""
         row = self.weights[-1] - self.weights[base]
-        return self._combine(row, min(self.cells[-1].pairs, self.cells[base].pairs))
+        return _combined(self.axis, self.cells, row, min(self.cells[-1].pairs, self.cells[base].pairs))
 
     def trend_per_decade(self) -> Saving | None:
         """Change of lnS per tenfold scale, least squares over all cells with the horizons' own effects."""
@@ -85,7 +81,7 @@ class Pooled:
         horizons = np.concatenate([one.horizons for one in self.cells])
         dummies = (horizons[:, None] == np.unique(horizons)[None, :]).astype(np.float64)
         row = np.linalg.pinv(np.column_stack([scale - scale.mean(), dummies]))[0]
-        return self._combine(row, min(one.pairs for one in self.cells))
+        return _combined(self.axis, self.cells, row, min(one.pairs for one in self.cells))
 
     def scatter(self) -> float | None:
         """How many times the assumed noise the cells scatter about rung and horizon effects; None where it fits.
@@ -103,18 +99,6 @@ class Pooled:
         ratio = float(np.sum((leaves @ lns) ** 2)) / expected
         return math.sqrt(ratio) if chdtrc(dof, ratio * dof) < CLEARLY_MORE else None
 
-    def _combine(self, row: Floats, pairs: int) -> Saving:
-        value, terms, pair_variance, first = 0.0, list[tuple[float, float]](), 0.0, 0
-        for one in self.cells:
-            part = row[first : first + len(one.horizons)]
-            first += len(one.horizons)
-            value += float(part @ one.ln_speedups)
-            variances = [(float(part @ term.covariance @ part), term.dof) for term in one.terms]
-            terms += variances
-            pair_variance += variances[0][0] * one.pairs
-        se = math.sqrt(sum(variance for variance, _ in terms))
-        return Saving(self.axis, value, se, welch_dof(terms), pairs, pair_variance=pair_variance)
-
 
 def pool(cells: Sequence[RungCells], axis: Axis) -> Pooled | None:
     """Pool an arm's cells, rungs in rising order; None where rungs share so few horizons that no effect can be told."""
@@ -127,7 +111,25 @@ def pool(cells: Sequence[RungCells], axis: Axis) -> Pooled | None:
     design = np.column_stack([by_rung, contrasts])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    return Pooled(axis, tuple(cells), np.linalg.pinv(design)[: len(cells)], design)
+    weights = np.linalg.pinv(design)[: len(cells)]
+    savings = [_combined(axis, cells, row, one.pairs) for row, one in zip(weights, cells, strict=True)]
+    return Pooled(axis, tuple(cells), tuple(savings), weights, design)
+
+
+def _combined(axis: Axis, cells: Sequence[RungCells], row: Floats, pairs: int) -> Saving:
+    """The sum of all cells' lnS, each times its entry of `row` (all cells,)."""
+    value, terms, pair_variance, first = 0.0, list[tuple[float, float]](), 0.0, 0
+    for one in cells:
+        part = row[first : first + len(one.horizons)]
+        first += len(one.horizons)
+        if not part.any():
+            continue
+        value += float(part @ one.ln_speedups)
+        variances = [(float(part @ term.covariance @ part), term.dof) for term in one.terms]
+        terms += variances
+        pair_variance += variances[0][0] * one.pairs
+    se = math.sqrt(sum(variance for variance, _ in terms))
+    return Saving(axis, value, se, welch_dof(terms), pairs, pair_variance=pair_variance)
 
 
 def _block_diagonal(blocks: Sequence[Floats]) -> Floats:

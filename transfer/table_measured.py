@@ -113,7 +113,8 @@ def _pool(cells: Mapping[str, Sequence[RungCells]], axis: Axis) -> dict[str, Poo
 
 def _cells(table: ArmTable, places: Places, found: Sequence[Differences], baseline: Baseline) -> tuple[Cell, ...]:
     made = []
-    by_axis = {axis: {one.ln_scale: one for one in cells_up_the_ladder(found, baseline, axis)} for axis in AXES}
+    axes = [axis for axis in AXES if axis != "seconds" or table.has_times]
+    by_axis = {axis: {one.ln_scale: one for one in cells_up_the_ladder(found, baseline, axis)} for axis in axes}
     for one in found:
         base = baseline.rungs[one.rung]
         for place, tokens, gain in zip(
