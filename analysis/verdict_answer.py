@@ -9,7 +9,7 @@ from data.arm_table import ArmTable
 from transfer.forecast import METHODS
 from transfer.saving import Saving
 from transfer.table_interactions import TableInteraction, table_interactions
-from transfer.table_measured import Cell
+from transfer.table_measured import Cell, Inverted
 from transfer.table_verdict import ArmVerdict, TableVerdict
 
 LARGEST_LN = 700.0
@@ -25,6 +25,7 @@ def verdict_answer(table: ArmTable, judged: TableVerdict) -> dict[str, Any]:
         "smallest_saving": judged.smallest_saving,
         "sigma": {"values": [one.sigma for one in judged.noises], "assumed": [one.assumed for one in judged.noises]},
         "arms": [_arm(table, judged, one) for one in judged.arms],
+        "baseline_curves": [_curve(judged, one) for one in judged.curves],
         "interactions": [_interaction(one) for one in interactions],
         "notes": list(dict.fromkeys(judged.notes)),
         "warnings": list(dict.fromkeys([*judged.warnings, *said])),
@@ -55,6 +56,22 @@ def _arm(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, An
     }
 
 
+def _curve(judged: TableVerdict, one: Inverted) -> dict[str, Any]:
+    """L(x) = a (x/x_ref)^-b + c in nats per token over x, with the baseline's mean finished losses at its points x."""
+    curve = one.curve
+    return {
+        "params": one.params,
+        "x": "flops" if judged.axis == "flops" else "tokens",
+        "a": curve.a,
+        "b": curve.b,
+        "c": curve.c,
+        "x_ref": curve.x_ref,
+        "misfit_kept": one.misfit_kept,
+        "points": curve.points.tolist(),
+        "losses": (curve.loss(curve.points) + curve.residuals).tolist(),
+    }
+
+
 def _cell(cell: Cell, judged: TableVerdict) -> dict[str, Any]:
     return {
         "rung": cell.rung,
@@ -62,6 +79,7 @@ def _cell(cell: Cell, judged: TableVerdict) -> dict[str, Any]:
         "tokens": known(cell.tokens),
         "flops": known(cell.flops),
         **speedup(cell.savings[judged.axis]),
+        "loss": cell.loss,
         "loss_difference": cell.gain,
         "pairs": cell.savings[judged.axis].pairs,
         "speedup_local_slope": None if cell.local is None else _e_to(cell.local),

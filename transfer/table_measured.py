@@ -9,6 +9,7 @@ import numpy as np
 from data.arm_table import ArmTable
 from data.errors import InputError
 from transfer.baseline_curves import Baseline, read_baseline
+from transfer.finished_curve import FinishedCurve
 from transfer.frontier_cells import Frontier, fit_frontier, frontier_cells
 from transfer.pooling import Pooled, RungCells, pool
 from transfer.saving import Axis, Saving
@@ -24,28 +25,44 @@ AXES: tuple[Axis, ...] = ("tokens", "flops", "seconds")
 class Cell:
     """One arm at one rung and horizon: `savings` by axis, those that have a number.
 
-    `gain` is the baseline's finished loss less the arm's, in nats per token; `local` lnS by the slope between half and
-    twice the tokens, where the baseline was run there.
+    `loss` is the arm's mean finished loss, `gain` the baseline's less the arm's, both in nats per token; `local` lnS by
+    the slope between half and twice the tokens, where the baseline was run there.
     """
 
     rung: int
     params: float
     tokens: float
     flops: float
+    loss: float
     gain: float
     savings: Mapping[Axis, Saving]
     local: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Inverted:
+    """A curve of the baseline by which losses became savings: of a rung over tokens, or of all budgets over FLOPs.
+
+    Along budgets `params` is None, and `misfit_kept` is the share of the points' residuals that, interpolated between
+    them in ln FLOPs, is added to the curve.
+    """
+
+    params: float | None
+    curve: FinishedCurve
+    misfit_kept: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Measured:
     """Every arm of a table up the ladder, as it was measured and as if runs were noisier; arms without numbers lack.
 
-    `scales` of the baseline's rungs, `noises` of those that can be used; `why_not` says why an arm has no number.
+    `scales` of the baseline's rungs; `noises` and `curves` of those that can be used, or of the one frontier; `why_not`
+    says why an arm has no number.
     """
 
     scales: tuple[float, ...]
     noises: tuple[Noise, ...]
+    curves: tuple[Inverted, ...]
     pooled: dict[str, Pooled]
     noisy: dict[str, Pooled]
     cells: dict[str, tuple[Cell, ...]]
@@ -78,6 +95,7 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
     return Measured(
         scales=tuple(float(one) for one in table.rung_params),
         noises=tuple(one.noise for _, one in sorted(baseline.rungs.items())),
+        curves=tuple(Inverted(one.params, one.curve, 0.0) for _, one in sorted(baseline.rungs.items())),
         pooled=_pool(plain, table.axis),
         noisy=_pool(noisy, table.axis),
         cells={arm: _cells(table, rows[arm], one, baseline) for arm, one in found.items()},
@@ -97,6 +115,7 @@ def along_frontier(table: ArmTable, rows: Mapping[str, Places], sigma: float | N
     return Measured(
         scales=tuple(math.sqrt(float(one)) for one in table.rung_scale),
         noises=(frontier.noise,),
+        curves=(Inverted(None, frontier.curve, frontier.kept),),
         pooled=_pool(plain, "flops"),
         noisy=_pool(noisy, "flops"),
         cells={arm: _frontier_cells(table, rows[arm], one, frontier) for arm, one in plain.items()},
@@ -117,8 +136,12 @@ def _cells(table: ArmTable, places: Places, found: Sequence[Differences], baseli
     by_axis = {axis: {one.ln_scale: one for one in cells_up_the_ladder(found, baseline, axis)} for axis in axes}
     for one in found:
         base = baseline.rungs[one.rung]
-        for place, tokens, gain in zip(
-            one.places.tolist(), base.tokens[one.places].tolist(), one.gains.tolist(), strict=True
+        for place, tokens, loss, gain in zip(
+            one.places.tolist(),
+            base.tokens[one.places].tolist(),
+            one.losses.tolist(),
+            one.gains.tolist(),
+            strict=True,
         ):
             number = int(base.numbers[place])
             savings = {
@@ -128,7 +151,7 @@ def _cells(table: ArmTable, places: Places, found: Sequence[Differences], baseli
             }
             rows = places[one.rung, tokens]
             params, flops = float(table.params[rows].mean()), float(table.flops[rows].mean())
-            made.append(Cell(one.rung, params, tokens, flops, gain, savings, _local(base.slopes[place], gain)))
+            made.append(Cell(one.rung, params, tokens, flops, loss, gain, savings, _local(base.slopes[place], gain)))
     return tuple(made)
 
 
@@ -148,6 +171,7 @@ def _frontier_cells(
     for one in cells:
         rung, rows = rows_at[round(one.ln_scale, 9)]
         params, tokens, flops = (float(column[rows].mean()) for column in (table.params, table.tokens, table.flops))
-        gain = float(frontier.loss(np.array([2 * one.ln_scale]))[0]) - float(table.loss[rows].mean())
-        made.append(Cell(rung, params, tokens, flops, gain, {"flops": one.cell(0, "flops")}, None))
+        loss = float(table.loss[rows].mean())
+        gain = float(frontier.loss(np.array([2 * one.ln_scale]))[0]) - loss
+        made.append(Cell(rung, params, tokens, flops, loss, gain, {"flops": one.cell(0, "flops")}, None))
     return tuple(made)

@@ -13,7 +13,7 @@ from transfer.forecast import Forecast, forecast
 from transfer.pooling import Pooled
 from transfer.saving import Axis, Saving
 from transfer.slope import Noise
-from transfer.table_measured import Cell, Measured, along_frontier, at_rungs
+from transfer.table_measured import Cell, Inverted, Measured, along_frontier, at_rungs
 from transfer.words import STACK, Column, Verdict, judge_columns
 
 SMALLEST_SAVING = 0.01
@@ -53,13 +53,14 @@ class ArmVerdict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableVerdict:
-    """The verdicts on all arms of a table, in its order; `noises` by rung, `target` on the ladder's scale."""
+    """The verdicts on all arms of a table, in its order; `noises`, `curves` by rung, `target` on the ladder's scale."""
 
     axis: Axis
     baseline: str
     smallest_saving: float
     arms: tuple[ArmVerdict, ...]
     noises: tuple[Noise, ...]
+    curves: tuple[Inverted, ...]
     target: float
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -97,6 +98,7 @@ def judge_table(table: ArmTable, ask: Ask) -> TableVerdict:
         smallest_saving=ask.smallest_saving,
         arms=tuple(arms),
         noises=measured.noises,
+        curves=measured.curves,
         target=target,
         notes=(*table.notes, *fair.notes, *measured.notes),
         warnings=tuple(warnings),
