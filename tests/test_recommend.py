@@ -212,6 +212,7 @@ def test_a_recommendation_is_plain_json(found: Recommendation) -> None:
         ({"smallest_params": 6e8}, "'smallest_params' leaves no room"),
         ({"largest_params": 1e10}, "'largest_params' must not exceed"),
         ({"decay": -1.0}, "'decay'"),
+        ({"law": {"B": 1e-6}}, "'sigma' is over 100 times the slope"),
         ({"designs": ["most"]}, "'designs.0'"),
         ({"correlation": 1.5}, "'correlation'"),
     ],

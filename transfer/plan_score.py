@@ -14,7 +14,7 @@ from scipy.special import ndtri, stdtrit
 from scipy.stats import qmc
 
 from transfer.decay import LEAST_FOR_HIERARCHY
-from transfer.forecast import DISAGREEMENT, NORMAL_95, forecast
+from transfer.forecast import DISAGREEMENT, LEAST_SE, NORMAL_95, forecast
 from transfer.plan_world import Floats
 from transfer.saving import Axis, Saving
 
@@ -59,7 +59,7 @@ def quick_width(
     decay = np.exp(-EXPECTED_DECAY * x)
     bend = DECAY_SD * ln_speedups[:, :1] * x * decay
     prior = FLOOR_SD**2 + (SIZE_SD * decay)[:, None] * (SIZE_SD * decay) + bend[:, :, None] * bend[:, None, :]
-    wide = errors * stdtrit(dofs, 0.95) / NORMAL_95
+    wide = np.maximum(errors, LEAST_SE) * stdtrit(dofs, 0.95) / NORMAL_95
     here, there = prior[:, :-1, :-1] + wide[:, :, None] ** 2 * np.eye(len(params)), prior[:, :-1, -1]
     weights = np.linalg.solve(here, there[:, :, None])[:, :, 0]
     variance = prior[:, -1, -1] - (weights * there).sum(1)

@@ -23,6 +23,7 @@ Design = Literal["one", "every"]
 STEP = 2.0  # by which the sizes of a ladder may rise, unless the span needs more than MOST_SIZES of them
 MOST_SIZES = 10
 LARGEST_GAIN = 1.5  # of lnS anywhere: a baseline's law says little of a run with five times the tokens
+MOST_NOISE = 100.0  # sigma over kappa
 LARGEST = 1e18  # params or tokens
 
 Size = Annotated[float, Field(gt=0, le=LARGEST)]
@@ -106,6 +107,12 @@ class RecommenderSettings(BaseModel):
         largest_gain = max(self.ln_speedup(self.size_choices[-1]), self.ln_speedup(self.target_params))
         if not largest_gain <= LARGEST_GAIN:
             raise ValueError("'expected_saving' and 'decay' let the gain grow beyond any real one at the target")
+        for params in self.size_choices.tolist():
+            if not self.sigma_at(params) <= MOST_NOISE * self.kappa(max(self.tokens_per_param) * params):
+                raise ValueError(
+                    f"'sigma' is over {MOST_NOISE:g} times the slope that 'law' gives the baseline at {params:.3g} "
+                    "params: no plan could tell a gain there"
+                )
         return self
 
     def _possible_sizes(self) -> None:
