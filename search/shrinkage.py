@@ -12,7 +12,8 @@ _NORMAL_95 = 1.6448536269514722
 _FINEST = 0.25  # the narrowest scale, in the smallest standard error: in effect the nulls
 _PRIOR_TRIALS = 1.0  # trials that the even mixture counts for, so that a few effects do not choose one scale alone
 _EM_STEPS = 200
-_HALVINGS = 50
+_HALVINGS = 30
+_NO_SHARE = 1e-6  # a half-normal that no effect has this much of moves no quantile
 
 
 class Shrunk(NamedTuple):
@@ -71,9 +72,11 @@ def _fit(d: Floats, se: Floats) -> _Mixture:
     even = np.full(both.size, 1 / both.size)
     mixture = _Mixture(both, np.repeat([1.0, -1.0], scales.size), even)
     marginals = _log_marginals(d, se, mixture)
+    likelihoods = np.exp(marginals - marginals.max(axis=1, keepdims=True))
     weights = even
     for _ in range(_EM_STEPS):
-        weights = (_shares(marginals, weights).sum(axis=0) + _PRIOR_TRIALS * even) / (d.size + _PRIOR_TRIALS)
+        trials = weights * (likelihoods.T @ (1 / (likelihoods @ weights)))
+        weights = (trials + _PRIOR_TRIALS * even) / (d.size + _PRIOR_TRIALS)
     return mixture._replace(weights=weights)
 
 
@@ -97,6 +100,8 @@ def _shares(log_marginals: Floats, weights: Floats) -> Floats:
 def _quantile(p: float, reach: Floats, posterior: _Posterior) -> Floats:
     """Where the posterior's distribution function is p, (k,), by halving what lies within reach (k,) of zero."""
     shares, centre, width, signs = posterior
+    told = shares.max(axis=0) > _NO_SHARE
+    shares, centre, width, signs = shares[:, told], centre[:, told], width[:, told], signs[told]
     all_of_it = special.log_ndtr(centre / width)
     low, high = -reach, reach
     for _ in range(_HALVINGS):
