@@ -22,6 +22,7 @@ PRIOR_GAMMA = 0.3
 PRIOR_GAMMA_SD = 0.2
 LEAST_FOR_HIERARCHY = 5
 STRAY = 1e-6  # chance that a finding decays like no other: one of them must not rule out every spread
+LEAST_FOR_KINDS = 3  # rungs: fewer cannot tell one kind of course from another, and the plain decay stands
 NEGLIGIBLE = 1e-7  # weight of a normal below which it is left out
 UNMEASURED_VARIANCE = 1e6
 
@@ -41,7 +42,7 @@ class Stray(NamedTuple):
     prior: float
 
 
-STRAYS = (Stray("none", 0.0, 0.4), Stray("rungs", 0.03, 0.2), Stray("steps", 0.05, 0.2), Stray("slope", 0.05, 0.2))
+STRAYS = (Stray("none", 0.0, 0.7), Stray("rungs", 0.03, 0.1), Stray("steps", 0.05, 0.1), Stray("slope", 0.05, 0.1))
 PRIOR_FINDINGS = 5.0
 ROUNDS = 4
 SIZES = ((0.5, 0.5), (2.0, 0.5))
@@ -90,6 +91,8 @@ def decay_at(
     """
     kinds = [_kinds(one, ln_scales, ln_speedups, precisions, ln_targets) for one in STRAYS]
     evidence, means, variances = (np.concatenate(parts, axis=1) for parts in zip(*kinds, strict=True))
+    untold = (precisions > 0).sum(1) < LEAST_FOR_KINDS
+    evidence[untold, 1:] = -np.inf
     shares, prior = np.ones(evidence.shape[1]), _normals(PRIOR_GAMMA, PRIOR_GAMMA_SD)[None]
     if hierarchical:
         shares, prior = _learnt(np.exp(evidence - evidence.max((1, 2), keepdims=True)))
