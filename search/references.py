@@ -13,8 +13,8 @@ from scaling.lab import Lab
 from scaling.runs import RunResult, RunSpec
 from search.proposals import Proposal
 
-FURTHER_PLACEBOS = 50
-"""Placebos after the first shift the random stream by these amounts: unlike the calibration's and those of trials."""
+FURTHER_PLACEBOS = 1_000_000
+"""Placebos after the first are numbered from here: far from those of the calibration, one a seed, and of trials."""
 
 
 class References:
