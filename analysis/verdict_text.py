@@ -15,6 +15,7 @@ Answer = Mapping[str, Any]
 FRAGILE = "?"
 EXTRAPOLATED = "*"
 LONGEST_NAME = 40
+MOST_RUNGS_ACROSS = 5
 MOST_CELLS = 60
 METHODS = ("decay", "last", "mean", "linear")
 
@@ -47,19 +48,20 @@ def _words(answer: Answer) -> str:
                 shortened(one["arm"], LONGEST_NAME),
                 one["verdict"] + (FRAGILE if one["fragile"] else ""),
                 _saving(pooled[-1]) if pooled else MISSING,
-                _size(answer, pooled[-1]) if pooled else MISSING,
+                amount(pooled[-1][_key(answer)]) if pooled else MISSING,
                 _signed(one["retention"]),
                 _signed(one["trend_per_decade"]),
                 _forecast(one["forecast"]),
             )
         )
     target = next((one["forecast"] for one in answer["arms"] if one["forecast"]), None)
-    columns = ("arm", "verdict", "saves (90 %)", "at", "retention", "per decade", f"forecast at {_target(target)}")
+    columns = ("arm", "verdict", "saves (90 %)", f"at {_unit(answer)}", "retention", "trend", "forecast")
     fragile = f"{FRAGILE} fragile: a modest change of assumptions changes the word.\n"
     far = f"{EXTRAPOLATED} extrapolated: over 4x beyond the highest rung.\n"
     return (
         _table(columns, rows)
-        + "retention: ln speed-up at the highest rung less that at rung 0. per decade: its trend per tenfold params.\n"
+        + "retention: ln speed-up at the highest rung less that at rung 0. trend: per tenfold params.\n"
+        + f"forecast: at {_target(target)}.\n" * (target is not None)
         + fragile * any(one["fragile"] for one in answer["arms"])
         + far * any(one["forecast"] and one["forecast"]["extrapolated"] for one in answer["arms"])
     )
@@ -77,7 +79,10 @@ def _rungs(answer: Answer) -> str:
         if by_size:
             rows.append((shortened(arm["arm"], LONGEST_NAME), *(_speedup(by_size.get(size)) for size in sizes)))
     pooled = ", pooled over horizons" if _many_horizons(answer) else ""
-    return f"Speed-up (90 % interval) by {key}{pooled}\n" + _table(("arm", *map(amount, sizes)), rows)
+    grid = [("arm", *map(amount, sizes)), *rows]
+    if len(sizes) > MOST_RUNGS_ACROSS:
+        grid = list(zip(*[(key, *grid[0][1:]), *grid[1:]], strict=True))
+    return f"Speed-up (90 % interval) by {key}{pooled}\n" + _table([str(one) for one in grid[0]], grid[1:])
 
 
 def _horizons(answer: Answer) -> str:
@@ -213,9 +218,8 @@ def _many_horizons(answer: Answer) -> bool:
     return any(len(arm["rungs"]) > len(arm["pooled"]) for arm in answer["arms"])
 
 
-def _size(answer: Answer, one: Answer) -> str:
-    key = _key(answer)
-    return f"{amount(one[key])} {'FLOPs' if key == 'flops' else 'params'}"
+def _unit(answer: Answer) -> str:
+    return "FLOPs" if _key(answer) == "flops" else "params"
 
 
 def _target(one: Answer | None) -> str:

@@ -16,8 +16,9 @@ from transfer.pooling import RungCells, Term
 from transfer.slope import Noise, pooled_noise
 from transfer.table_rows import Places
 
-REACH = 3.0
-"""The frontier is followed so far, in ln FLOPs, beyond the baseline's smallest and largest budgets."""
+REACH = math.log(2)
+"""The frontier is followed so far, in ln FLOPs, beyond the baseline's smallest and largest budgets: no further than the
+budgets commonly are apart, since there only the form of the curve speaks."""
 GRID = 6001
 STEP = 0.2
 """Slopes are taken over this much of ln FLOPs to either side."""

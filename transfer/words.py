@@ -237,6 +237,8 @@ def _why_open(view: _View) -> str:
         return "what holds there need not hold at the top"
     if view.column.top.low > 0:
         return f"a gain by itself, but not among {view.family} findings tested at once (Holm p = {view.p_holm:.2g})"
+    if view.column.savings[0].low > 0 and view.column.retentions[0].high < 0:
+        return "it is vanishing: clearly less than at rung 0, and no gain is established any more"
     return "neither a gain, nor a loss, nor clearly nothing"
 
 
