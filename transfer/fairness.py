@@ -7,17 +7,26 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from data.arm_rungs import NEAR, SAME, distinct, nearest
 from data.arm_table import ArmTable
 from transfer.table_rows import Place, Places, Rows, rows_by_place
 
 LEAST_GRID = 3
 """Learning rates that make a grid with an inside; of two, the best is always at an edge."""
+LOST = ("diverged", "failed")
+"""Ends without a loss; what is running or queued may yet have one."""
+BEST_RATE = "Of several learning rates the one with the least mean loss counts, arm by arm."
+BEST_SIZE = "Of several sizes at one budget the one with the least mean loss counts, arm by arm."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fairness:
-    """Finished rows by arm and place, each arm's at its best learning rate there; and why arms cannot be judged."""
+    """Finished rows by arm and place, each arm's at its best learning rate there; and why arms cannot be judged.
+
+    On axis 'flops' they are those of the best size at each budget, too.
+    """
 
     rows: dict[str, dict[Place, Rows]]
     invalid: dict[str, str]
@@ -25,36 +34,76 @@ class Fairness:
 
 
 def check_fairness(table: ArmTable) -> Fairness:
-    """Look at every rung and horizon that an arm shares with the baseline."""
-    every = rows_by_place(table)
-    kept = {arm: {place: _at_best_rate(table, rows) for place, rows in of.items()} for arm, of in every.items()}
-    swept = any(len(kept[arm][place]) < len(rows) for arm, of in every.items() for place, rows in of.items())
-    baseline = every[table.baseline]
+    """Look at every rung and horizon that an arm shares with the baseline, or would if the baseline had finished."""
+    runs = {
+        arm: {at: _last_attempts(table, rows) for at, rows in of.items()} for arm, of in rows_by_place(table).items()
+    }
+    sized = {arm: {at: _at_best_size(table, rows) for at, rows in of.items()} for arm, of in runs.items()}
+    kept = {arm: {at: _at_best_rate(table, rows) for at, rows in of.items()} for arm, of in sized.items()}
+    baseline = sized[table.baseline]
     invalid = {}
     for arm in table.arms:
-        why = _unfair(table, baseline, {place: rows for place, rows in every[arm].items() if place in baseline})
+        shared = {place: rows for place, rows in sized[arm].items() if place in baseline}
+        why = _unfair(table, baseline, shared) or _baseline_lost(table, arm)
         if why:
             invalid[arm] = why
     finished = {
         arm: {place: done for place, rows in of.items() if len(done := rows[np.isfinite(table.loss[rows])])}
         for arm, of in kept.items()
     }
-    notes = ("Of several learning rates the one with the least mean loss counts, arm by arm.",) if swept else ()
-    return Fairness(finished, invalid, notes)
+    chosen = ((kept, sized, BEST_RATE), (sized, runs, BEST_SIZE))
+    return Fairness(finished, invalid, tuple(note for fewer, more, note in chosen if _count(fewer) < _count(more)))
+
+
+def _count(rows: dict[str, dict[Place, Rows]]) -> int:
+    return sum(len(one) for of in rows.values() for one in of.values())
+
+
+def _last_attempts(table: ArmTable, rows: Rows) -> Rows:
+    """The rows without attempts that broke off and were made again; a divergence stands, for trying on is luck."""
+    done = {_run(table, row) for row in rows.tolist() if math.isfinite(table.loss[row])}
+    again = [table.status[row] not in ("finished", "diverged") and _run(table, row) in done for row in rows.tolist()]
+    return rows[~np.array(again, dtype=np.bool_)]
+
+
+def _run(table: ArmTable, row: int) -> tuple[str | None, str, str]:
+    return table.seed[row], f"{table.learning_rate[row]:.6g}", f"{table.params[row]:.6g}"
+
+
+def _at_best_size(table: ArmTable, rows: Rows) -> Rows:
+    """On axis 'flops' the rows of the size that reaches the least mean loss at its best learning rate."""
+    sizes = distinct(table.params[rows][np.isfinite(table.params[rows])])
+    if table.axis != "flops" or len(sizes) < 2:
+        return rows
+    size = nearest(table.params[rows], sizes, SAME)
+    losses = [_mean_loss(table, _at_best_rate(table, rows[size == one])) for one in range(len(sizes))]
+    keep: NDArray[np.bool_] = (size == int(np.argmin(losses))) | (size < 0)
+    return rows[keep]
+
+
+def _rates(table: ArmTable, rows: Rows) -> NDArray[np.float64]:
+    """The learning rates that were tried to an end, rising: a run that broke off tells nothing of its rate."""
+    ended = np.array([table.status[row] in ("finished", "diverged") for row in rows.tolist()], dtype=np.bool_)
+    rates = table.learning_rate[rows][ended]
+    return np.unique(rates[np.isfinite(rates)])
 
 
 def _best_rate(table: ArmTable, rows: Rows) -> float | None:
     """The learning rate with the least mean finished loss; None where there are not several."""
-    rates = np.unique(table.learning_rate[rows][np.isfinite(table.learning_rate[rows])])
-    if len(rates) < 2:
+    rates = _rates(table, rows)
+    several = len(np.unique(table.learning_rate[rows][np.isfinite(table.learning_rate[rows])])) > 1
+    if not several or not len(rates):
         return None
     means = [_mean_loss(table, rows[table.learning_rate[rows] == rate]) for rate in rates]
     return float(rates[int(np.argmin(means))])
 
 
 def _mean_loss(table: ArmTable, rows: Rows) -> float:
+    """Mean finished loss (nats per token); infinite where a run diverged, or none finished."""
     losses = table.loss[rows]
-    return float(losses.mean()) if np.isfinite(losses).all() else math.inf
+    finished = losses[np.isfinite(losses)]
+    diverged = any(table.status[row] == "diverged" for row in rows.tolist())
+    return float(finished.mean()) if len(finished) and not diverged else math.inf
 
 
 def _unfair(table: ArmTable, baseline: Places, arm: Places) -> str:
@@ -69,16 +118,42 @@ def _unfair(table: ArmTable, baseline: Places, arm: Places) -> str:
 
 
 def _lost_runs(table: ArmTable, baseline: Rows, arm: Rows) -> str:
-    for rows, who, other in ((arm, "it", "the baseline"), (baseline, "the baseline", "it")):
-        kept = _at_best_rate(table, rows)
-        lost = kept[~np.isfinite(table.loss[kept])]
-        if len(lost):
-            status = table.status[int(lost[0])]
-            said = _places(table, lost)
-            if status in ("diverged", "failed"):
-                return f"{who} {status} where {other} was run as well ({said})"
-            return f"a run of {who} is not finished but {status} ({said}); wait for it, or leave its rows out"
+    lost = {"it": _unfinished(table, arm), "the baseline": _unfinished(table, baseline)}
+    for who, other in (("it", "the baseline"), ("the baseline", "it")):
+        # Where both lost the run of one seed in the same way, neither alone was unlucky.
+        both = {(table.seed[row], table.status[row]) for row in lost[other] if table.status[row] in LOST}
+        alone = [row for row in lost[who] if (table.seed[row], table.status[row]) not in both]
+        if alone:
+            return _lost(table, alone, who, other)
     return ""
+
+
+def _unfinished(table: ArmTable, rows: Rows) -> list[int]:
+    """Rows without a loss at the best learning rate, and those at any other that may yet beat it."""
+    kept = set(_at_best_rate(table, rows).tolist())
+    unknown = [row for row in rows.tolist() if not math.isfinite(table.loss[row])]
+    return [row for row in unknown if row in kept or table.status[row] not in LOST]
+
+
+def _lost(table: ArmTable, rows: list[int], who: str, other: str) -> str:
+    status = table.status[rows[0]]
+    said = _places(table, np.array(rows, dtype=np.intp))
+    if status in LOST:
+        return f"{who} {status} where {other} was run as well ({said})"
+    return f"a run of {who} is not finished but {status} ({said}); wait for it, or leave its rows out"
+
+
+def _baseline_lost(table: ArmTable, arm: str) -> str:
+    """Why an arm cannot be judged that finished where the baseline has runs and none of them finished."""
+    nowhere = (table.rung < 0) | ~np.isfinite(table.horizon)
+    lost = np.flatnonzero(table.of_arm(table.baseline) & nowhere & ~table.finished)
+    done = np.flatnonzero(table.of_arm(arm) & nowhere & table.finished)
+    axes = ((table.flops, SAME),) if table.axis == "flops" else ((table.params, NEAR), (table.tokens, SAME))
+    alike = np.ones((len(lost), len(done)), dtype=np.bool_)
+    for column, tolerance in axes:
+        alike &= np.abs(np.log(column[lost])[:, None] - np.log(column[done])[None, :]) <= tolerance
+    rows = lost[alike.any(axis=1)].tolist()
+    return _lost(table, rows, "the baseline", "it") if rows else ""
 
 
 def _at_best_rate(table: ArmTable, rows: Rows) -> Rows:
@@ -91,11 +166,10 @@ def _grid_edge(table: ArmTable, baseline: Rows, arm: Rows) -> str:
         best = _best_rate(table, rows)
         if best is None:
             continue
-        rates = table.learning_rate[rows]
-        low, high = float(np.nanmin(rates)), float(np.nanmax(rates))
-        if best in (low, high) or len(np.unique(rates)) < LEAST_GRID:
+        rates = _rates(table, rows)
+        if best in (rates[0], rates[-1]) or len(rates) < LEAST_GRID:
             return (
-                f"{who} best learning rate, {best:g}, stands at the edge of those tried, {low:g} to {high:g} "
+                f"{who} best learning rate, {best:g}, stands at the edge of those tried, {rates[0]:g} to {rates[-1]:g} "
                 f"({_places(table, rows)}), so a better one may lie beyond; widen the grid"
             )
     return ""
@@ -106,7 +180,8 @@ def _unequal_tuning(table: ArmTable, baseline: Rows, arm: Rows) -> str:
     if ours is None or theirs is None or ours == theirs:
         return ""
     where = _places(table, np.concatenate([arm, baseline]))
-    return f"it got {ours:,} tuning trials and the baseline {theirs:,} ({where}); tune both alike"
+    said = f"{ours:,} tuning trial{'s' if ours > 1 else ''}"
+    return f"it got {said} and the baseline {theirs:,} ({where}); tune both alike"
 
 
 def _trials(table: ArmTable, rows: Rows) -> int | None:
@@ -114,8 +189,7 @@ def _trials(table: ArmTable, rows: Rows) -> int | None:
     named = table.tuning_trials[rows]
     if np.isfinite(named).any():
         return int(np.nanmax(named))
-    rates = table.learning_rate[rows]
-    return len(np.unique(rates[np.isfinite(rates)])) if np.isfinite(rates).any() else None
+    return len(_rates(table, rows)) or None
 
 
 def _places(table: ArmTable, rows: Rows) -> str:

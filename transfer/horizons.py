@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 ALIKE = 0.1
-"""In ln: horizons whose tokens per param differ by less are the same horizon."""
+"""In ln: horizons whose tokens per param differ by less are the same horizon, unless one rung has both."""
+SMALLEST_STEP = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +45,19 @@ def match_horizons(params: Floats, tokens: Sequence[Floats]) -> Horizons:
 
 
 def _numbered(values: Sequence[Floats]) -> list[NDArray[np.intp]]:
-    """Numbers of groups of values that lie within ALIKE of their neighbours, in ln; rising."""
+    """Numbers of groups of values that lie near their neighbours in ln, rising; no rung has a number twice.
+
+    Near is ALIKE, or less: halved until horizons that one rung tells apart stay apart.
+    """
     every = np.sort(np.concatenate(values))
-    starts = np.concatenate([[-math.inf], np.log(every[1:])[np.diff(np.log(every)) > ALIKE]])
-    return [np.searchsorted(starts, np.log(one) + 1e-12, side="right") - 1 for one in values]
+    steps = np.diff(np.log(every))
+    near = ALIKE
+    while True:
+        starts = np.concatenate([[-math.inf], np.log(every[1:])[steps > near]])
+        found = [np.searchsorted(starts, np.log(one) + 1e-12, side="right") - 1 for one in values]
+        if near < SMALLEST_STEP or all(len(np.unique(one)) == len(one) for one in found):
+            return found
+        near /= 2
 
 
 def _common(numbers: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
+from scipy.special import chdtrc, fdtrc
 
 from transfer.saving import Axis, Saving
 from transfer.student import welch_dof
@@ -86,7 +86,8 @@ class Pooled:
     def scatter(self) -> float | None:
         """How many times the assumed noise the cells scatter about rung and horizon effects; None where it fits.
 
-        The mean square of what the effects leave over its expectation, judged by chi-square (Satterthwaite's dof).
+        The mean square of what the effects leave over its expectation, judged by F (Satterthwaite's dof of both): a
+        noise that few seeds have told cries wolf three to six times as often by chi-square.
         """
         lns = np.concatenate([one.ln_speedups for one in self.cells])
         leaves = np.eye(len(lns)) - self.design @ np.linalg.pinv(self.design)
@@ -95,9 +96,19 @@ class Pooled:
         expected, squares = float(np.trace(spread)), float(np.trace(spread @ spread))
         if len(lns) - np.linalg.matrix_rank(self.design) < LEAST_DOF_OF_SCATTER or squares <= 0:
             return None
-        dof = expected**2 / squares
+        dof, known_by = expected**2 / squares, self._dof_of_expectation(leaves)
         ratio = float(np.sum((leaves @ lns) ** 2)) / expected
-        return math.sqrt(ratio) if chdtrc(dof, ratio * dof) < CLEARLY_MORE else None
+        by_chance = fdtrc(dof, known_by, ratio) if math.isfinite(known_by) else chdtrc(dof, ratio * dof)
+        return math.sqrt(ratio) if by_chance < CLEARLY_MORE else None
+
+    def _dof_of_expectation(self, leaves: Floats) -> float:
+        """Degrees of freedom behind the noise that the cells, less rung and horizon effects, should scatter by."""
+        terms, first = list[tuple[float, float]](), 0
+        for one in self.cells:
+            part = slice(first, first + len(one.horizons))
+            first = part.stop
+            terms += [(float(np.trace(leaves[part, part] @ term.covariance)), term.dof) for term in one.terms]
+        return welch_dof(terms)
 
 
 def pool(cells: Sequence[RungCells], axis: Axis) -> Pooled | None:

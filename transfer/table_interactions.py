@@ -81,8 +81,9 @@ def _contributions(tops: Mapping[str, _Top]) -> list[TableInteraction]:
         return []
     made = []
     for arm, top in tops.items():
-        if arm.startswith(WITHOUT) and math.isclose(top.ln_scale, stack.ln_scale, abs_tol=0.2):
-            made.append(_made(arm, "contribution", (arm.removeprefix(WITHOUT),), [(stack, 1), (top, -1)]))
+        member = arm.removeprefix(WITHOUT).strip()
+        if member and arm.startswith(WITHOUT) and math.isclose(top.ln_scale, stack.ln_scale, abs_tol=0.2):
+            made.append(_made(arm, "contribution", (member,), [(stack, 1), (top, -1)]))
     return made
 
 
