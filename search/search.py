@@ -64,7 +64,10 @@ class Search:
 
     def run(self, proposer: Proposer) -> list[Trial]:
         """Try up to `settings.trials` proposals; returns them with their outcomes, which are in the store too."""
-        self._calibrate()
+        seeds = range(self.first_seed, self.first_seed + self.settings.calibration_seeds)
+        self.noise = measure_noise(
+            self.lab, self.baseline, self.references, seeds=seeds, learning_rate=self.learning_rate
+        )
         while len(self.trials) < self.settings.trials:
             batch = self._propose(proposer)
             if not batch:
@@ -75,17 +78,6 @@ class Search:
             self._record(batch, proposer.name)
         self._finish(proposer.name)
         return self.trials
-
-    def _calibrate(self) -> None:
-        seeds = range(self.first_seed, self.first_seed + self.settings.calibration_seeds)
-        measure_noise(self.lab, self.baseline, seeds=seeds, placebo=self.placebo, learning_rate=self.learning_rate)
-        specs = self.references.specs(seeds, shard="search", purpose="calibrate")
-        results = self.lab.launcher.finish("Calibrate: more placebos", [spec for one in specs for spec in one])
-        losses = reference_losses(specs, results)
-        self.calibration = keep.calibrate(losses[:, 0], losses[:, 1:])
-        self.screen_losses = dict(zip(seeds, losses.mean(axis=1).tolist(), strict=True))
-        self.lab.writer.append("calibration", name="placebo_sd", value=self.calibration.placebo_sd)
-        self.lab.writer.flush()
 
     def _propose(self, proposer: Proposer) -> list[Trial]:
         room = min(BATCH, self.settings.trials - len(self.trials))
@@ -123,10 +115,10 @@ class Search:
             result = results[spec.run_id]
             if not self._ended_well(trial, result):
                 continue
-            trial.screen_difference = self.screen_losses[spec.seed] - result.val_loss
-            if not keep.screen(trial.screen_difference, self.calibration):
+            trial.screen_difference = self.noise.screen_losses[spec.seed] - result.val_loss
+            if not keep.screen(trial.screen_difference, self.noise.calibration):
                 trial.status = "dropped"
-                trial.reason = keep.screen_reason(trial.screen_difference, self.calibration)
+                trial.reason = keep.screen_reason(trial.screen_difference, self.noise.calibration)
         self._record(batch, proposer)
 
     def _confirm(self, batch: Sequence[Trial], pairs: int, proposer: str) -> None:
@@ -144,13 +136,13 @@ class Search:
             if all(self._ended_well(trial, result) for result in ended):
                 trial.differences = [float(b - r.val_loss) for b, r in zip(base, ended, strict=True)]
                 assert trial.screen_difference is not None
-                trial.look = keep.confirm(trial.differences, trial.screen_difference, self.calibration)
+                trial.look = keep.confirm(trial.differences, trial.screen_difference, self.noise.calibration)
         self._tell_best()
         self._record(going, proposer)
 
     def _finish(self, proposer: str) -> None:
         looks = {t.trial_id: t.look for t in self.trials if t.look is not None and t.status is None}
-        ends = finish(looks, self.calibration)
+        ends = finish(looks, self.noise.calibration)
         for trial in self.trials:
             if trial.trial_id in ends and trial.status is None:
                 trial.end = ends[trial.trial_id]
