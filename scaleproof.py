@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from analysis.simulate_command import app as simulate
 from data.errors import InputError, ScaleproofError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(simulate, name="simulate")
 
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Runs at a time; found from the machine by default.")]
