@@ -60,6 +60,7 @@ def _curve(judged: TableVerdict, one: Inverted) -> dict[str, Any]:
     """L(x) = a (x/x_ref)^-b + c in nats per token over x, with the baseline's mean finished losses at its points x."""
     curve = one.curve
     return {
+        "rung": one.rung,
         "params": one.params,
         "x": "flops" if judged.axis == "flops" else "tokens",
         "a": curve.a,
@@ -100,7 +101,12 @@ def speedup(saving: Saving) -> dict[str, float | None]:
 
 
 def _scale(judged: TableVerdict, scale: float) -> dict[str, float]:
-    return {"flops": scale**2} if judged.axis == "flops" else {"params": scale}
+    # The scale went through its logarithm: without rounding 1e9 would read 999999999.9999999.
+    return {"flops": _rounded(scale**2)} if judged.axis == "flops" else {"params": _rounded(scale)}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")
 
 
 def _forecast(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, Any] | None:
@@ -111,7 +117,7 @@ def _forecast(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[st
     on_flops = judged.axis == "flops"
     return {
         "params": None if on_flops else judged.target,
-        "flops": judged.target**2 if on_flops else 6.0 * judged.target**2 * tokens_per_param(table),
+        "flops": _rounded(judged.target**2) if on_flops else 6.0 * judged.target**2 * tokens_per_param(table),
         "speedup": _e_to(main.ln_speedup),
         "speedup_low": _of_saving(main.saving_low),
         "speedup_high": _of_saving(main.saving_high),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,11 @@ class Asked:
     target: str | None
     columns: Sequence[str]
     smallest_saving: float | None
+    report: Path | None = None
 
 
 def run_verdict(source: Path, asked: Asked) -> dict[str, Any]:
-    """Judge the table at `source`, or read the verdicts of the study there.
+    """Judge the table at `source`, and write its page where one is wanted, or read the verdicts of the study there.
 
     Raises:
         InputError: for options that cannot be read, and for runs that cannot be compared; one sentence each.
@@ -49,13 +51,41 @@ def run_verdict(source: Path, asked: Asked) -> dict[str, Any]:
     table = read_arm_table(source, columns=columns, baseline=asked.baseline, axis=axis)
     smallest = SMALLEST_SAVING if asked.smallest_saving is None else asked.smallest_saving
     target = None if asked.target is None else _target(asked.target, table)
-    return verdict_answer(table, judge_table(table, Ask(asked.sigma, smallest, target)))
+    answer = verdict_answer(table, judge_table(table, Ask(asked.sigma, smallest, target)))
+    return answer if asked.report is None else _reported(answer, source, asked, asked.report)
+
+
+def _reported(answer: dict[str, Any], source: Path, asked: Asked, path: Path) -> dict[str, Any]:
+    if path.exists() and path.samefile(source):
+        raise InputError(f"--report {path} is the table itself; name another file.")
+    from analysis.verdict_report import write_verdict_report
+
+    return {**answer, "report": str(write_verdict_report(answer, _command(source, asked), path))}
+
+
+def _command(source: Path, asked: Asked) -> str:
+    """The call as it can be typed again."""
+    given = {
+        "--baseline": asked.baseline,
+        "--sigma": None if asked.sigma is None else repr(asked.sigma),
+        "--axis": asked.axis,
+        "--target": asked.target,
+        "--smallest-saving": None if asked.smallest_saving is None else repr(asked.smallest_saving),
+    }
+    words = ["scaleproof", "verdict", str(source)]
+    words += [word for name, value in given.items() if value is not None for word in (name, value)]
+    words += [word for column in asked.columns for word in ("--column", column)]
+    return shlex.join([*words, "--report", str(asked.report)])
 
 
 def _of_study(source: Path, asked: Asked) -> dict[str, Any]:
     from data.study import Study
 
     study = Study.open(source)
+    if asked.report is not None:
+        raise InputError(
+            f"--report is for a table of runs, and {source} is a study; `scaleproof report {source}` makes its page."
+        )
     given = {
         "--baseline": asked.baseline,
         "--sigma": asked.sigma,

@@ -43,10 +43,11 @@ class Cell:
 class Inverted:
     """A curve of the baseline by which losses became savings: of a rung over tokens, or of all budgets over FLOPs.
 
-    Along budgets `params` is None, and `misfit_kept` is the share of the points' residuals that, interpolated between
-    them in ln FLOPs, is added to the curve.
+    Along budgets `rung` and `params` are None, and `misfit_kept` is the share of the points' residuals that is added to
+    the curve, interpolated between them in ln FLOPs.
     """
 
+    rung: int | None
     params: float | None
     curve: FinishedCurve
     misfit_kept: float
@@ -95,7 +96,7 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
     return Measured(
         scales=tuple(float(one) for one in table.rung_params),
         noises=tuple(one.noise for _, one in sorted(baseline.rungs.items())),
-        curves=tuple(Inverted(one.params, one.curve, 0.0) for _, one in sorted(baseline.rungs.items())),
+        curves=tuple(Inverted(rung, one.params, one.curve, 0.0) for rung, one in sorted(baseline.rungs.items())),
         pooled=_pool(plain, table.axis),
         noisy=_pool(noisy, table.axis),
         cells={arm: _cells(table, rows[arm], one, baseline) for arm, one in found.items()},
@@ -115,14 +116,26 @@ def along_frontier(table: ArmTable, rows: Mapping[str, Places], sigma: float | N
     return Measured(
         scales=tuple(math.sqrt(float(one)) for one in table.rung_scale),
         noises=(frontier.noise,),
-        curves=(Inverted(None, frontier.curve, frontier.kept),),
+        curves=(Inverted(None, None, frontier.curve, frontier.kept),),
         pooled=_pool(plain, "flops"),
         noisy=_pool(noisy, "flops"),
         cells={arm: _frontier_cells(table, rows[arm], one, frontier) for arm, one in plain.items()},
         why_not=lambda arm: "it has no budget in common with the baseline, or its losses are beyond the frontier",
         notes=(),
-        warnings=(assumed,) if frontier.noise.assumed else (),
+        warnings=(*((assumed,) if frontier.noise.assumed else ()), *_beyond(rows, plain)),
     )
+
+
+def _beyond(rows: Mapping[str, Places], cells: Mapping[str, Sequence[RungCells]]) -> list[str]:
+    """Warn of arms with budgets whose losses the baseline's frontier does not reach."""
+    lost = {arm: len(rows[arm]) - len(one) for arm, one in cells.items() if len(one) < len(rows[arm])}
+    if not lost:
+        return []
+    said = ", ".join(f"{arm} at {many}" for arm, many in lost.items())
+    return [
+        f"Budgets are left out where an arm's loss is that of more than twice the baseline's largest budget, or less "
+        f"than half of its smallest ({said}); run the baseline further."
+    ]
 
 
 def _pool(cells: Mapping[str, Sequence[RungCells]], axis: Axis) -> dict[str, Pooled]:
