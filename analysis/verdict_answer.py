@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from data.arm_table import ArmTable
@@ -18,13 +19,14 @@ LARGEST_LN = 700.0
 def verdict_answer(table: ArmTable, judged: TableVerdict) -> dict[str, Any]:
     """Everything that `scaleproof verdict` says of a table; unknown numbers are None."""
     interactions, said = table_interactions(judged.pooled, judged.baseline)
+    target = _target(table, judged)
     return {
         "source": table.source,
         "axis": judged.axis,
         "baseline": judged.baseline,
         "smallest_saving": judged.smallest_saving,
         "sigma": {"values": [one.sigma for one in judged.noises], "assumed": [one.assumed for one in judged.noises]},
-        "arms": [_arm(table, judged, one) for one in judged.arms],
+        "arms": [_arm(judged, one, target) for one in judged.arms],
         "baseline_curves": [_curve(judged, one) for one in judged.curves],
         "interactions": [_interaction(one) for one in interactions],
         "notes": list(dict.fromkeys(judged.notes)),
@@ -32,7 +34,7 @@ def verdict_answer(table: ArmTable, judged: TableVerdict) -> dict[str, Any]:
     }
 
 
-def _arm(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, Any]:
+def _arm(judged: TableVerdict, one: ArmVerdict, target: Mapping[str, float | None]) -> dict[str, Any]:
     verdict = one.verdict
     return {
         "arm": one.arm,
@@ -52,7 +54,7 @@ def _arm(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, An
         "trend_per_decade_low": None if one.trend is None else known(one.trend.low),
         "trend_per_decade_high": None if one.trend is None else known(one.trend.high),
         "vanishing": one.vanishing,
-        "forecast": _forecast(table, judged, one),
+        "forecast": _forecast(one, target),
     }
 
 
@@ -109,15 +111,19 @@ def _rounded(value: float) -> float:
     return float(f"{value:.12g}")
 
 
-def _forecast(table: ArmTable, judged: TableVerdict, one: ArmVerdict) -> dict[str, Any] | None:
+def _target(table: ArmTable, judged: TableVerdict) -> dict[str, float | None]:
+    if judged.axis == "flops":
+        return {"params": None, "flops": _rounded(judged.target**2)}
+    return {"params": judged.target, "flops": 6.0 * judged.target**2 * tokens_per_param(table)}
+
+
+def _forecast(one: ArmVerdict, target: Mapping[str, float | None]) -> dict[str, Any] | None:
     if not one.forecasts:
         return None
     by_method = {made.method: made for made in one.forecasts}
     main = by_method["decay"]
-    on_flops = judged.axis == "flops"
     return {
-        "params": None if on_flops else judged.target,
-        "flops": _rounded(judged.target**2) if on_flops else 6.0 * judged.target**2 * tokens_per_param(table),
+        **target,
         "speedup": _e_to(main.ln_speedup),
         "speedup_low": _of_saving(main.saving_low),
         "speedup_high": _of_saving(main.saving_high),

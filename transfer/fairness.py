@@ -61,6 +61,8 @@ def _count(rows: dict[str, dict[Place, Rows]]) -> int:
 
 def _last_attempts(table: ArmTable, rows: Rows) -> Rows:
     """The rows without attempts that broke off and were made again; a divergence stands, for trying on is luck."""
+    if np.isfinite(table.loss[rows]).all():
+        return rows
     done = {_run(table, row) for row in rows.tolist() if math.isfinite(table.loss[row])}
     again = [table.status[row] not in ("finished", "diverged") and _run(table, row) in done for row in rows.tolist()]
     return rows[~np.array(again, dtype=np.bool_)]
@@ -90,9 +92,11 @@ def _rates(table: ArmTable, rows: Rows) -> NDArray[np.float64]:
 
 def _best_rate(table: ArmTable, rows: Rows) -> float | None:
     """The learning rate with the least mean finished loss; None where there are not several."""
+    known = table.learning_rate[rows][np.isfinite(table.learning_rate[rows])]
+    if not len(known) or known.min() == known.max():
+        return None
     rates = _rates(table, rows)
-    several = len(np.unique(table.learning_rate[rows][np.isfinite(table.learning_rate[rows])])) > 1
-    if not several or not len(rates):
+    if not len(rates):
         return None
     means = [_mean_loss(table, rows[table.learning_rate[rows] == rate]) for rate in rates]
     return float(rates[int(np.argmin(means))])
