@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.answer import main_axis
 from analysis.evidence import Evidence, Row, read_evidence
 from analysis.verdict_answer import known
 from data.errors import InputError
@@ -31,7 +32,8 @@ def study_answer(path: Path, axis: str | None) -> dict[str, Any]:
     evidence = read_evidence(store)
     if not evidence.verdicts:
         raise InputError(f"{path} holds no verdict yet; run `scaleproof promote {path}` first.")
-    judged = evidence.verdicts[0]["axis"]
+    present = {row["axis"] for row in evidence.verdicts}
+    judged = axis if axis in present else main_axis(evidence)
     if axis not in (None, judged):
         raise InputError(
             f'{path} was judged on the axis {judged}; set axis = "{axis}" under [transfer] in its settings and promote '
@@ -44,7 +46,7 @@ def study_answer(path: Path, axis: str | None) -> dict[str, Any]:
         "baseline": "baseline",
         "smallest_saving": evidence.smallest_saving or DEFAULT_SMALLEST_SAVING,
         "sigma": {"values": [row["sigma"] for row in evidence.slopes], "assumed": [False] * len(evidence.slopes)},
-        "arms": [_arm(evidence, row, sizes) for row in evidence.verdicts],
+        "arms": [_arm(evidence, row, sizes) for row in evidence.verdicts if row["axis"] == judged],
         "interactions": [_interaction(row) for row in evidence.interactions],
         "notes": [],
         "warnings": [
