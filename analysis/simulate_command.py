@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.grid import plain
 from analysis.simulate_settings import read_table, read_tables, settings_text
 from data.errors import InputError
 
@@ -175,7 +176,7 @@ def _with(values: Mapping[str, Any], **given: object) -> dict[str, Any]:
 
 
 def _print(answer: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str], as_json: bool) -> None:
-    typer.echo(json.dumps(answer, indent=2, allow_nan=False) + "\n" if as_json else text(answer), nl=False)
+    typer.echo(json.dumps(plain(answer), indent=2, allow_nan=False) + "\n" if as_json else text(answer), nl=False)
 
 
 @contextmanager

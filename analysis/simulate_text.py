@@ -47,26 +47,19 @@ def table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
 
 
 def _search_head(rules: Answer) -> str:
-    confirmed, greedy = rules[CONFIRMED], rules[GREEDY]
     return (
-        f"Screen and confirm keeps {_count(confirmed)} changes a search, {_share(confirmed, 'false_share')} of them "
-        f"false, and finds {_share(confirmed, 'power')}\nof the real gains, for {_runs(confirmed)} runs a proposal. "
-        "Greedily keeping whatever ran lower keeps "
-        f"{_count(greedy)},\n{_share(greedy, 'false_share')} of them false, and finds {_share(greedy, 'power')}, for "
-        f"{_runs(greedy)}.\n"
+        f"Screen and confirm keeps {_found(rules[CONFIRMED], 'changes a search', ' of the real gains')}.\n"
+        f"Greedily keeping whatever ran lower keeps {_found(rules[GREEDY], 'changes', '')}.\n"
     )
 
 
-def _count(rates: Answer) -> str:
-    return f"{rates['kept']['value']:.1f}"
-
-
-def _runs(rates: Answer) -> str:
-    return f"{rates['runs_per_proposal']['value']:.1f}"
-
-
-def _share(rates: Answer, name: str) -> str:
-    return percent(rates[name]["value"])
+def _found(rates: Answer, changes: str, gains: str) -> str:
+    """What a rule keeps, finds and costs; no share of what was not there."""
+    false, power = rates["false_share"]["value"], rates["power"]["value"]
+    parts = [f"{rates['kept']['value']:.1f} {changes}"]
+    parts += [] if false is None else [f"{percent(false)} of them false"]
+    parts += [] if power is None else [f"finds {percent(power)}{gains}"]
+    return ", ".join([*parts, f"for {rates['runs_per_proposal']['value']:.1f} runs a proposal"])
 
 
 def _search_rates(rules: Answer) -> str:
