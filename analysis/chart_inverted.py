@@ -40,7 +40,8 @@ def draw(answer: Answer) -> Drawing | None:
     if not curves:
         return None
     named = {str(place): name_text(arm["arm"], 200) for place, arm in enumerate(arms)}
-    baseline = f"{name_text(answer['baseline'], NAME_LENGTH - 12)} (baseline)"
+    own = name_text(answer["baseline"], NAME_LENGTH - 12)
+    baseline = own if own == "baseline" else f"{own} (baseline)"
     names = [*short_labels(named, NAME_LENGTH).values()]
     columns = 2 if len(curves) == 4 else min(len(curves), PANELS_IN_A_LINE)
     width = {1: 560, 2: 280, 3: 172}[columns]
@@ -71,7 +72,7 @@ def _panel(curve: Answer, arms: Sequence[Answer], names: Sequence[str], baseline
     colour = alt.Color(
         "label:N",
         title=None,
-        legend=alt.Legend(orient="bottom", columns=3, symbolOpacity=1, labelLimit=240),
+        legend=alt.Legend(orient="bottom", columns=4, symbolOpacity=1, labelLimit=160),
         scale=alt.Scale(domain=domain, range=[BASELINE_COLOUR, *FINDING_COLOURS[: len(names)]]),
     )
     shape = alt.Shape(
@@ -147,7 +148,7 @@ def _axes(curve: Answer, ends: tuple[float, float], losses: Sequence[float]) -> 
         "y:Q",
         title="finished loss, nats per token",
         scale=alt.Scale(domain=[min(losses) - room, max(losses) + room], nice=False, zero=False),
-        axis=alt.Axis(tickCount=5),
+        axis=alt.Axis(tickCount=5, labelBound=True),
     )
     return x, y
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ Answer = Mapping[str, Any]
 LONGEST_NAME = 60
 LONGEST_TEXT = 1_000  # a stranger's names stand in warnings too
 LARGE = 100.0
+NARROW = 0.03  # an interval of a speed-up that two decimals would hide
 
 
 def name_text(arm: str, length: int = LONGEST_NAME) -> str:
@@ -55,19 +57,21 @@ def scale_text(answer: Answer, one: Answer) -> str:
 
 
 def speedup_text(one: Answer | None) -> str:
-    """Return a speed-up with its 90 % interval: '1.13 (1.11 to 1.15)'."""
+    """Return a speed-up with its 90 % interval: '1.13 (1.11 to 1.15)', '1.129 (1.126 to 1.131)'."""
     if one is None or one["speedup"] is None:
         return MISSING
-    if one["speedup_low"] is None or one["speedup_high"] is None:
+    low, high = one["speedup_low"], one["speedup_high"]
+    if low is None or high is None:
         return times_text(one["speedup"])
-    return f"{times_text(one['speedup'])} ({times_text(one['speedup_low'])} to {times_text(one['speedup_high'])})"
+    places = 3 if high - low < NARROW else 2
+    return f"{times_text(one['speedup'], places)} ({times_text(low, places)} to {times_text(high, places)})"
 
 
-def times_text(speedup: float | None) -> str:
-    """Return a speed-up with two decimals; a very large one with three digits."""
+def times_text(speedup: float | None, places: int = 2) -> str:
+    """Return a speed-up with so many decimals; a very large one with three digits."""
     if speedup is None:
         return MISSING
-    return f"{speedup:.2f}" if speedup < LARGE else f"{speedup:.3g}"
+    return f"{speedup:.{places}f}" if speedup < LARGE else f"{speedup:.3g}"
 
 
 def saved_text(one: Answer | None) -> str:
@@ -89,6 +93,12 @@ def signed_text(value: float | None, low: float | None = None, high: float | Non
         return MISSING
     bounds = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
     return f"{value:+.3f}{bounds}".replace("-", "−")
+
+
+def kept_together(text: str) -> str:
+    """Return the text with its percent signs, and its intervals in percent, on the line of their numbers."""
+    whole = re.sub(r"\(\S+ to \S+ %\)", lambda found: found.group().replace(" ", "\u00a0"), text)
+    return whole.replace(" %", "\u00a0%")
 
 
 def several_horizons(answer: Answer) -> bool:

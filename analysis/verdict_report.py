@@ -9,7 +9,7 @@ from analysis import chart_inverted, chart_verdict, verdict_sentences, verdict_t
 from analysis.grid import one_line
 from analysis.report import Drawn, html_templates
 from analysis.style import Drawing, to_svg
-from analysis.verdict_amounts import Answer, name_text, several_horizons, texts
+from analysis.verdict_amounts import Answer, kept_together, name_text, several_horizons, texts
 from data.errors import InputError
 from data.locks import write_aside
 
@@ -42,9 +42,9 @@ def _context(answer: Answer, command: str) -> dict[str, Any]:
     curves = answer["baseline_curves"]
     return {
         "title": name_text(Path(answer["source"]).name),
-        "headline": verdict_sentences.headline(answer),
-        "sentences": verdict_sentences.sentences(answer),
-        "about": verdict_sentences.about(answer),
+        "headline": kept_together(verdict_sentences.headline(answer)),
+        "sentences": [*map(kept_together, verdict_sentences.sentences(answer))],
+        "about": [*map(kept_together, verdict_sentences.about(answer))],
         "warnings": texts(answer["warnings"]),
         "pictures": [
             _drawn("speedups", "Speed-up by scale", chart_verdict.draw(answer), chart_verdict.EMPTY),
@@ -60,7 +60,7 @@ def _context(answer: Answer, command: str) -> dict[str, Any]:
         "interactions": verdict_tables.interaction_table(answer),
         "curves": verdict_tables.curve_table(answer),
         "curve_x": CURVE_X[curves[0]["x"]] if curves else "",
-        "how": verdict_sentences.how_to_read(answer),
+        "how": [*map(kept_together, verdict_sentences.how_to_read(answer))],
         "notes": texts(answer["notes"]),
         "command": one_line(command),
     }

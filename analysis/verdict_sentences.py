@@ -27,9 +27,11 @@ MEANINGS = {
     "inconclusive": "not settled: its verdict is inconclusive",
     "invalid": "not to be judged: the comparison is invalid",
 }
-VANISHING = (
-    "not worth promoting beyond the rungs that were run: its gain shrinks, and at the target none is established"
-)
+VANISHING = {
+    "shrinks": "not worth promoting beyond the rungs that were run: its gain shrinks, and at the target none is "
+    "established",
+    "inconclusive": "not settled: its verdict is inconclusive, its gain shrinks, and at the target none is established",
+}
 SAVES = {"tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
 
 
@@ -65,10 +67,10 @@ def worth_promoting(arm: Answer) -> bool:
 
 def arm_sentence(answer: Answer, arm: Answer) -> str:
     """Return the answer to 'is it worth promoting?', with the saving, whether the word is fragile, and the forecast."""
-    vanishing = arm["verdict"] in GAINS and arm["vanishing"]
-    said = f"{name_text(arm['arm'])} is {VANISHING if vanishing else MEANINGS[arm['verdict']]}"
+    meaning = VANISHING.get(arm["verdict"]) if arm["vanishing"] else None
+    said = f"{name_text(arm['arm'])} is {meaning or MEANINGS[arm['verdict']]}"
     if arm["fragile"]:
-        said += " (fragile: a modest change of assumptions changes the word)"
+        said += " (fragile)"
     top = top_of(arm)
     if top is None:
         return f"{said}."
@@ -88,7 +90,7 @@ def _foretold(answer: Answer, arm: Answer) -> str:
     if not forecast or forecast["speedup"] is None:
         return ""
     far = ", extrapolated" if forecast["extrapolated"] else ""
-    return f"; forecast at {size_text(answer, forecast)}: {saved_text(forecast)}{far}"
+    return f"; forecast saving at {size_text(answer, forecast)}: {saved_text(forecast)}{far}"
 
 
 def about(answer: Answer) -> list[str]:
@@ -114,7 +116,8 @@ def how_to_read(answer: Answer) -> list[str]:
         f"Rung: {rung} that the baseline was run at; several horizons of a rung are pooled into one speed-up. Only "
         "finished runs count.",
         "Verdict: transfers, grows and shrinks are gains at the highest rung; vanishes is less than is worth having, "
-        "reverses and harmful are losses, inconclusive allows several words, invalid was no fair comparison.",
+        "reverses and harmful are losses, inconclusive allows several words, invalid was no fair comparison. Fragile: "
+        "a modest change of assumptions changes the word.",
         "Change from rung 0: ln speed-up at the highest rung less that at the lowest; trend: how much it changes per "
         f"{tenfold}.",
         "Forecast: a decay through the arms' own speed-ups, widened where simpler methods disagree; over 4x beyond the "

@@ -44,7 +44,8 @@ def word_columns(answer: Answer) -> list[str]:
     """Return the headings of the cells of `word_lines`."""
     target = next((one["forecast"] for one in answer["arms"] if one["forecast"]), None)
     at = "" if target is None else f" at {size_text(answer, target)}"
-    return ["Saves", "At", "Change from rung 0, lnS", "Trend, lnS", f"Forecast saving{at}"]
+    scale = "FLOPs" if scale_key(answer) == "flops" else "params"
+    return ["Saves", f"At {scale}", "Change from rung 0, lnS", "Trend, lnS", f"Forecast saving{at}"]
 
 
 def word_lines(answer: Answer) -> list[WordLine]:
@@ -57,7 +58,7 @@ def _word_line(answer: Answer, arm: Answer) -> WordLine:
     far = "*" if forecast and forecast["extrapolated"] else ""
     cells = (
         saved_text(top),
-        MISSING if top is None else size_text(answer, top),
+        MISSING if top is None else scale_text(answer, top),
         _interval(arm, "retention"),
         _interval(arm, "trend_per_decade"),
         MISSING if not forecast else f"{saved_text(forecast)}{far}",

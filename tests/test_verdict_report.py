@@ -4,7 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +21,9 @@ from analysis.style import to_svg
 from analysis.verdict_amounts import saved_text, size_text, speedup_text, strongest_first
 from analysis.verdict_frame import MOST_LABELS, speedup_ticks
 from analysis.verdict_report import render_verdict_report
+from analysis.verdict_sentences import arm_sentence, worth_promoting
 from data.study import Study
+from transfer.words import Word
 
 GAINS: dict[str, Gain] = {"strong": (0.3, 0.2, 0.12), "steady": 0.1, "nothing": 0.0, "costly": -0.1}
 BUDGETS = [1e17, 3e17, 1e18, 3e18, 1e19]
@@ -104,6 +106,17 @@ def test_a_single_arm_is_answered_in_one_sentence(judge: Judge) -> None:
     _, page, html = judged(judge, arm_columns({"steady": 0.1}, WORLD))
     assert re.search(r'<p class="answer">steady is worth promoting', html)
     assert page.text.count("steady is worth promoting") == 1
+
+
+@pytest.mark.parametrize("word", get_args(Word))
+def test_every_word_has_a_sentence(judge: Judge, word: str) -> None:
+    answer = judge.answer(arm_columns({"steady": 0.1}, WORLD))
+    arm = answer["arms"][0] | {"verdict": word, "vanishing": False}
+    said = arm_sentence(answer, arm)
+    assert ("worth promoting" in said and "not worth" not in said) == worth_promoting(arm)
+    assert saved_text(arm["pooled"][-1]) in said
+    gone = arm_sentence(answer, arm | {"vanishing": True})
+    assert ("none is established" in gone) == (word in {"shrinks", "inconclusive"})
 
 
 def test_the_curve_in_the_answer_is_the_one_that_was_inverted(judge: Judge) -> None:
