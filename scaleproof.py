@@ -216,6 +216,7 @@ def verdict(
         list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Where the table has other headings.")
     ] = None,
     smallest_saving: Annotated[float | None, typer.Option(help="The smallest saving worth having; 0.01.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="One-sided level of the words; 0.05.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write pictures and tables to this HTML file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -223,7 +224,7 @@ def verdict(
     from analysis.verdict_command import Asked, run_verdict
     from analysis.verdict_text import verdict_text
 
-    answer = run_verdict(source, Asked(baseline, sigma, axis, target, column or (), smallest_saving, report))
+    answer = run_verdict(source, Asked(baseline, sigma, axis, target, column or (), smallest_saving, alpha, report))
     said = json.dumps(answer, indent=2, allow_nan=False) + "\n" if as_json else verdict_text(answer)
     typer.echo(said, nl=False)
     if report is not None and not as_json:

@@ -47,6 +47,7 @@ KEYS: dict[Table, dict[str, str]] = {
         "s_time": "spread of ln(time ratio) over pairs; counts on the axis seconds",
         "axis": "what words are judged on: tokens, flops or seconds",
         "smallest_saving": "worth having; .05 is 5 %",
+        "alpha": "one-sided level at which words are given; .05 reads them from 90 % intervals",
         "stack": "findings that are stacked, by name; [] for no stack",
         "interaction": "ln speed-up of the stack beyond the sum of its members'",
         "untuned": "ln speed-up that better tuning would have given the baseline: every arm seems to gain it",

@@ -15,8 +15,11 @@ from data.arm_table import ArmTable, read_arm_table
 from data.errors import InputError
 from data.run_columns import mapped_columns
 from scaling.targets import parse_sizes
+from transfer.power import ALPHA
 from transfer.saving import Axis, delta_of
 from transfer.table_verdict import SMALLEST_SAVING, Ask, judge_table
+
+LARGEST_ALPHA = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Asked:
     target: str | None
     columns: Sequence[str]
     smallest_saving: float | None
+    alpha: float | None
     report: Path | None = None
 
 
@@ -46,12 +50,14 @@ def run_verdict(source: Path, asked: Asked) -> dict[str, Any]:
         raise InputError(f"--sigma {asked.sigma:g} is no noise level: give a number above 0, in nats per token.")
     if asked.smallest_saving is not None:
         delta_of(asked.smallest_saving)
+    if asked.alpha is not None and not 0 < asked.alpha <= LARGEST_ALPHA:
+        raise InputError(f"--alpha {asked.alpha:g} is no level: give one above 0, and {LARGEST_ALPHA:g} at most.")
     axis = cast(Axis, asked.axis or "tokens")
     columns = mapped_columns(asked.columns)
     table = read_arm_table(source, columns=columns, baseline=asked.baseline, axis=axis)
     smallest = SMALLEST_SAVING if asked.smallest_saving is None else asked.smallest_saving
     target = None if asked.target is None else _target(asked.target, table)
-    answer = verdict_answer(table, judge_table(table, Ask(asked.sigma, smallest, target)))
+    answer = verdict_answer(table, judge_table(table, Ask(asked.sigma, smallest, target, asked.alpha or ALPHA)))
     return answer if asked.report is None else _reported(answer, source, asked, asked.report)
 
 
@@ -71,6 +77,7 @@ def _command(source: Path, asked: Asked) -> str:
         "--axis": asked.axis,
         "--target": asked.target,
         "--smallest-saving": None if asked.smallest_saving is None else repr(asked.smallest_saving),
+        "--alpha": None if asked.alpha is None else repr(asked.alpha),
     }
     words = ["scaleproof", "verdict", str(source)]
     words += [word for name, value in given.items() if value is not None for word in (name, value)]
@@ -92,6 +99,7 @@ def _of_study(source: Path, asked: Asked) -> dict[str, Any]:
         "--target": asked.target,
         "--column": asked.columns or None,
         "--smallest-saving": asked.smallest_saving,
+        "--alpha": asked.alpha,
     }
     wrong = next((name for name, value in given.items() if value is not None), None)
     if wrong:

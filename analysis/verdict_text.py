@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from analysis.fit_amounts import amount
@@ -105,47 +106,53 @@ def _horizons(answer: Answer) -> str:
 
 
 def _times(answer: Answer) -> str:
-    """What a saving in time is made of, at each arm's highest rung."""
+    """What a saving in time is made of, at each arm's highest rung, over all its horizons there."""
     said = []
     for arm in answer["arms"]:
-        axes = arm["rungs"][-1]["axes"] if arm["rungs"] else {}
-        if "seconds" in axes and "tokens" in axes:
-            tokens, seconds = axes["tokens"]["ln_speedup"], axes["seconds"]["ln_speedup"]
+        timed = [one for one in _at_top(arm) if "seconds" in one["axes"] and "tokens" in one["axes"]]
+        if timed:
+            tokens, seconds = (
+                fmean(one["axes"][axis]["ln_speedup"] for one in timed) for axis in ("tokens", "seconds")
+            )
             said.append(
-                f"{one_line(arm['arm'])} at {amount(arm['rungs'][-1]['params'])} params: {_change(-seconds)} time = "
+                f"{one_line(arm['arm'])} at {amount(timed[-1]['params'])} params: {_change(-seconds)} time = "
                 f"{_change(-tokens)} tokens x {_change(tokens - seconds)} seconds per token.\n"
             )
     return "".join(said)
+
+
+def _at_top(arm: Answer) -> list[Answer]:
+    return [one for one in arm["rungs"] if one["rung"] == arm["rungs"][-1]["rung"]]
 
 
 def _losses(answer: Answer) -> str:
     """That a falling loss difference is not a falling saving, for the arms that clearly gain at both ends."""
     said = []
     for arm in answer["arms"]:
-        ends = [arm["pooled"][place]["speedup_low"] for place in (0, -1)] if len(arm["pooled"]) > 1 else []
-        if not ends or any(low is None or low <= 1 for low in ends) or "loss_difference" not in arm["rungs"][-1]:
+        ends = [arm["pooled"][place] for place in (0, -1)] if len(arm["pooled"]) > 1 else []
+        if not ends or any((one["speedup_low"] or 0) <= 1 for one in ends) or "loss_difference" not in arm["rungs"][-1]:
             continue
-        last = arm["rungs"][-1]
-        first = _same_horizon(arm["rungs"], last)
-        if first["loss_difference"] > 0 and first["ln_speedup"] > 0:
-            by_loss = last["loss_difference"] / first["loss_difference"] - 1
-            by_saving = last["ln_speedup"] / first["ln_speedup"] - 1
+        highest = _at_top(arm)
+        lowest = [_same_horizon(arm["rungs"], one) for one in highest]
+        first, last = (fmean(one["loss_difference"] for one in cells) for cells in (lowest, highest))
+        if 0 < last < first:
             said.append(
                 f"{one_line(arm['arm'])}: from the lowest rung to the highest the loss difference changes by "
-                f"{percent(by_loss)}, the ln speed-up by {percent(by_saving)}. The latter is the saving: the "
+                f"{percent(last / first - 1)}, the ln speed-up by "
+                f"{percent(ends[-1]['ln_speedup'] / ends[0]['ln_speedup'] - 1)}. The latter is the saving: the "
                 "baseline's slope falls too.\n"
             )
     return "".join(said)
 
 
-def _same_horizon(cells: Sequence[Answer], last: Answer) -> Answer:
-    """The cell at the lowest rung whose horizon is most like that of `last`, in tokens per param."""
+def _same_horizon(cells: Sequence[Answer], high: Answer) -> Answer:
+    """The cell at the lowest rung whose horizon is most like that of `high`, in tokens per param."""
     lowest = [one for one in cells if one["rung"] == cells[0]["rung"]]
-    if None in (last["tokens"], last["params"]):
+    if None in (high["tokens"], high["params"]):
         return lowest[0]
 
     def apart(one: Answer) -> float:
-        return abs(math.log(one["tokens"] / one["params"]) - math.log(last["tokens"] / last["params"]))
+        return abs(math.log(one["tokens"] / one["params"]) - math.log(high["tokens"] / high["params"]))
 
     return min(lowest, key=apart)
 

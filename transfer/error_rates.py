@@ -66,7 +66,7 @@ def _pool(workers: int) -> Iterator[Submit]:
         try:
             yield lambda *block: pool.submit(count_block, *block).result
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
 
 

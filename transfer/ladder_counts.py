@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.aa import check
-from transfer.power import ALPHA, POWER, Expected, Settling, pair_variance, pairs_for, pairs_needed
+from transfer.power import POWER, Expected, Settling, pair_variance, pairs_for, pairs_needed
 from transfer.saving import Saving, difference, savings_up_the_ladder
 from transfer.simulated import Ladder, simulate_arms
 from transfer.words import STACK, Word, judge
@@ -51,9 +51,9 @@ def planned_pairs(world: LadderWorld, finding: str) -> int | None:
     s_time = world.s_time if world.axis == "seconds" else 0.0
     above, below = (pair_variance(world.sigma[r], world.kappas[r], world.correlation[r], s_time) for r in (-1, 0))
     word = right_word(bottom, top, world.delta)
-    pairs = pairs_needed(word, Expected(top, bottom, above, below, world.delta, len(world.gains)))
+    pairs = pairs_needed(word, Expected(top, bottom, above, below, world.delta, len(world.gains), world.alpha))
     if word == "reverses":
-        gained = pairs_for(bottom, below, alpha=ALPHA, power=POWER[word])
+        gained = pairs_for(bottom, below, alpha=world.alpha, power=POWER[word])
         pairs = None if pairs is None or gained is None else max(pairs, gained)
     return pairs if pairs is not None and pairs <= MOST_PLANNED else None
 
@@ -116,7 +116,9 @@ def _count(world: LadderWorld, ladder: Ladder, truths: NDArray[np.float64], tall
     )
     tally.frozen_rungs += frozen
     invalid = dict.fromkeys(ladder.evidence, "a rung is frozen") if frozen else {}
-    words = judge(ladder.evidence, axis=world.axis, smallest_saving=world.smallest_saving, invalid=invalid)
+    words = judge(
+        ladder.evidence, axis=world.axis, smallest_saving=world.smallest_saving, invalid=invalid, alpha=world.alpha
+    )
     tops: dict[str, Saving] = {}
     for i, (arm, rungs) in enumerate(ladder.evidence.items()):
         savings = savings_up_the_ladder(rungs, world.axis)

@@ -19,7 +19,7 @@ from scaling.stepper import Stepper
 from search.settings import SearchSettings
 from transfer.factorial import plackett_burman
 from transfer.half_stacks import MOST_WITHOUT_PLAN
-from transfer.power import ALPHA, POWER, smallest_visible_saving
+from transfer.power import POWER, smallest_visible_saving
 from transfer.presets import vocabulary
 from transfer.settings import TransferSettings
 
@@ -100,7 +100,7 @@ def make_plan(study: Study) -> Plan:
                     s_time=s_time,
                     pairs=pairs,
                     correlation=ASSUMED_CORRELATION,
-                    alpha=ALPHA,
+                    alpha=settings.alpha,
                     power=POWER["transfers"],
                 ),
             )

@@ -22,7 +22,7 @@ MOST_PAIRS = 10_000
 class Expected:
     """What a plan expects of an arm, in lnS: at the top rung and at rung 0, and the variance of one pair at each.
 
-    `delta` is the smallest saving worth having in lnS; `findings` share the 5 % of the top rung.
+    `delta` is the smallest saving worth having in lnS; `findings` share the one-sided level `alpha` of the top rung.
     """
 
     top: float
@@ -31,6 +31,7 @@ class Expected:
     bottom_variance: float
     delta: float
     findings: int = 1
+    alpha: float = ALPHA
 
 
 def pair_variance(sigma: float, kappa: float, correlation: float, s_time: float = 0.0) -> float:
@@ -46,15 +47,15 @@ def pairs_needed(word: Settling, expected: Expected) -> int | None:
     grows and shrinks need the gain at the top and the difference to rung 0; vanishes must fit within +-delta, being 0.
     """
     if word == "vanishes":
-        return pairs_for(expected.delta, expected.top_variance, alpha=ALPHA, power=POWER[word])
+        return pairs_for(expected.delta, expected.top_variance, alpha=expected.alpha, power=POWER[word])
     if word in ("reverses", "harmful"):
-        return pairs_for(-expected.top, expected.top_variance, alpha=ALPHA, power=POWER[word])
-    gain = pairs_for(expected.top, expected.top_variance, alpha=ALPHA / expected.findings, power=POWER[word])
+        return pairs_for(-expected.top, expected.top_variance, alpha=expected.alpha, power=POWER[word])
+    gain = pairs_for(expected.top, expected.top_variance, alpha=expected.alpha / expected.findings, power=POWER[word])
     if word == "transfers":
         return gain
     change = expected.top - expected.bottom if word == "grows" else expected.bottom - expected.top
     both = expected.top_variance + expected.bottom_variance
-    trend = pairs_for(change - expected.delta / 2, both, alpha=ALPHA, power=POWER[word])
+    trend = pairs_for(change - expected.delta / 2, both, alpha=expected.alpha, power=POWER[word])
     return None if gain is None or trend is None else max(gain, trend)
 
 

@@ -130,6 +130,7 @@ class Promotion:
             smallest_saving=self.settings.smallest_saving,
             invalid=self.invalid,
             rungs=len(self.ladder.rungs),
+            alpha=self.settings.alpha,
         )
         verdicts = {
             name: with_misfit(verdict, self.arms_by_name[name].finding_id, arms) for name, verdict in judged.items()
@@ -180,7 +181,7 @@ class Promotion:
 
     def _record_power(self, index: int, pairs: int) -> None:
         found = pairing([one for name in sorted(self.evidence) for one in self.evidence[name]])
-        self.records.power(index, self.baselines[index], found, self.settings.axis, pairs=pairs)
+        self.records.power(index, self.baselines[index], found, self.settings, pairs=pairs)
 
     def _savings(self, name: str, axis: Axis) -> list[Saving]:
         return savings_up_the_ladder(self.evidence[name], axis)

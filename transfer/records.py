@@ -13,9 +13,10 @@ from transfer.forecast import Forecast
 from transfer.gates import Gate
 from transfer.landing import Landing
 from transfer.pairing import Pairing
-from transfer.power import ALPHA, POWER, smallest_visible_saving
+from transfer.power import POWER, smallest_visible_saving
 from transfer.rung import BaselineAtRung
 from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.settings import TransferSettings
 from transfer.words import Verdict
 
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -168,8 +169,11 @@ class Records:
         measured = {} if lns is None else {"ln_speedup": lns.ln_speedup, "low": lns.low, "high": lns.high}
         self._writer.append("interaction", arm=arm, rung=rung, **measured, detail=dict(detail))
 
-    def power(self, rung: int, measured: BaselineAtRung, pairing: Pairing, axis: str, *, pairs: int) -> None:
+    def power(
+        self, rung: int, measured: BaselineAtRung, pairing: Pairing, settings: TransferSettings, *, pairs: int
+    ) -> None:
         """The smallest saving that a rung's pairs could see, and what that rests on."""
+        axis = settings.axis
         slope, s_time = measured.slope, pairing.s_time if axis == "seconds" else 0.0
         smallest = smallest_visible_saving(
             sigma=slope.noise.sigma,
@@ -177,7 +181,7 @@ class Records:
             s_time=s_time,
             pairs=pairs,
             correlation=pairing.correlation,
-            alpha=ALPHA,
+            alpha=settings.alpha,
             power=POWER["transfers"],
         )
         self._writer.append(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import InputError
+from transfer.power import ALPHA
 
 
 class TransferSettings(BaseModel):
@@ -15,7 +16,8 @@ class TransferSettings(BaseModel):
 
     `pairs`: pairs of each arm and rung, in the order in which gates may ask for more; the top rung has the last.
     `horizon_seeds`: baseline
-    seeds at T/2 and at 2T. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth having.
+    seeds at T/2 and at 2T. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth having;
+    `alpha`: the one-sided level at which words are given (at .05, from 90 % intervals).
     `max_findings`: the strongest so many are promoted; None promotes all. `fold_over`: the plan that is run for more
     than 8 findings is run twice, mirrored, which frees its main effects of pairwise interactions.
     """
@@ -28,6 +30,7 @@ class TransferSettings(BaseModel):
     landing_pairs: int = Field(default=12, ge=5)
     axis: Literal["tokens", "flops", "seconds"] = "seconds"
     smallest_saving: float = Field(default=0.01, gt=0, lt=1)
+    alpha: float = Field(default=ALPHA, gt=0, le=0.25)
     max_findings: int | None = Field(default=None, ge=1)
     fold_over: bool = False
     seed: int = Field(default=0, ge=0)

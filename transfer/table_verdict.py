@@ -11,6 +11,7 @@ from data.errors import InputError
 from transfer.fairness import check_fairness
 from transfer.forecast import Forecast, forecast
 from transfer.pooling import Pooled
+from transfer.power import ALPHA
 from transfer.saving import Axis, Saving
 from transfer.slope import Noise
 from transfer.table_measured import Cell, Inverted, Measured, along_frontier, at_rungs
@@ -25,12 +26,15 @@ EXTRAPOLATED_BUDGET = 2.0
 class Ask:
     """What a table is asked. `sigma` in nats per token, None where seeds tell it; `target` on the ladder's scale.
 
+    Words are given at the one-sided level `alpha`: at .05, from 90 % intervals.
+
     The scale is params, or on axis 'flops' the root of FLOPs; without a target the next step of the ladder is forecast.
     """
 
     sigma: float | None = None
     smallest_saving: float = SMALLEST_SAVING
     target: float | None = None
+    alpha: float = ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def judge_table(table: ArmTable, ask: Ask) -> TableVerdict:
         smallest_saving=ask.smallest_saving,
         invalid=fair.invalid | unknown,
         unknown={},
+        alpha=ask.alpha,
     )
     target = ask.target if ask.target is not None else _next_step(measured.scales)
     forecasts = _forecasts(judged, measured.scales, target, table.axis)

@@ -37,7 +37,7 @@ class Verdict:
 
 
 def choose_word(top: Interval, retention: Interval, *, delta: float, gain_at_rung_0: bool, holm_passed: bool) -> Word:
-    """The first word that holds, from 90 % intervals of lnS at the top and of its difference to rung 0."""
+    """The first word that holds, from intervals of lnS at the top and of its difference to rung 0."""
     low, high = top
     if -delta < low and high < delta:
         return "vanishes"
@@ -91,12 +91,14 @@ def judge(
     smallest_saving: float,
     invalid: Mapping[str, str],
     rungs: int | None = None,
+    alpha: float = ALPHA,
 ) -> dict[str, Verdict]:
     """Judge every arm from its rungs, lowest first; `invalid` maps arms to the reason why they cannot be judged.
 
     `rungs` is the height of the ladder (by default the longest evidence). An arm that was stopped below the top is
     judged where it stopped, and can then only vanish, reverse, harm or stay inconclusive. Holm corrects over the
-    findings that reached the top; the stack is one claim of its own. Raises InputError on a bad smallest saving.
+    findings that reached the top; the stack is one claim of its own. `alpha` is the one-sided level of every bound: at
+    .05 words are read from 90 % intervals. Raises InputError on a bad smallest saving.
     """
     known = {arm: ladder for arm, ladder in evidence.items() if len(ladder) > 0}
     judged = {arm: ladder for arm, ladder in known.items() if arm not in invalid}
@@ -104,7 +106,9 @@ def judge(
     plain = {arm: _column(ladder, axis, height, noisy=False) for arm, ladder in judged.items()}
     noisy = {arm: _column(ladder, axis, height, noisy=True) for arm, ladder in judged.items()}
     unknown = {arm: "no pair has finished" for arm in evidence if arm not in known}
-    verdicts = judge_columns(plain, noisy, smallest_saving=smallest_saving, invalid=invalid, unknown=unknown)
+    verdicts = judge_columns(
+        plain, noisy, smallest_saving=smallest_saving, invalid=invalid, unknown=unknown, alpha=alpha
+    )
     return {arm: verdicts[arm] for arm in evidence}
 
 
@@ -115,13 +119,14 @@ def judge_columns(
     smallest_saving: float,
     invalid: Mapping[str, str],
     unknown: Mapping[str, str],
+    alpha: float = ALPHA,
 ) -> dict[str, Verdict]:
     """Judge arms by their columns, `noisy` being the same had the runs been noisier than their sigma.
 
-    `invalid` and `unknown` map arms without a column to why they cannot be judged, or not yet.
+    `invalid` and `unknown` map arms without a column to why they cannot be judged, or not yet; `alpha` as in `judge`.
     """
     delta = delta_of(smallest_saving)
-    seen, doubted = _views(plain), _views(noisy)
+    seen, doubted = _views(plain, alpha), _views(noisy, alpha)
     verdicts = {arm: _verdict(view, doubted[arm], delta) for arm, view in seen.items()}
     verdicts |= {arm: _without_numbers("inconclusive", f"Inconclusive: {why}.") for arm, why in unknown.items()}
     return verdicts | {arm: _without_numbers("invalid", f"Invalid: {why.rstrip('.')}.") for arm, why in invalid.items()}
@@ -134,24 +139,31 @@ class _View:
     column: Column
     p_holm: float
     family: int
+    alpha: float
+
+    def bounds(self, saving: Saving) -> Interval:
+        """Both one-sided bounds of lnS at the level alpha."""
+        return saving.lower(1 - self.alpha), saving.upper(1 - self.alpha)
 
     def word(self, delta: float, base: int = 0) -> Word:
         column = self.column
         retention = column.retentions[base] if len(column.retentions) > base else None
         return choose_word(
-            (column.top.low, column.top.high),
-            ANYTHING if retention is None else (retention.low, retention.high),
+            self.bounds(column.top),
+            ANYTHING if retention is None else self.bounds(retention),
             delta=delta,
-            gain_at_rung_0=len(column.savings) > 1 and column.savings[0].low > 0,
-            holm_passed=self.p_holm <= ALPHA and column.at_top and column.height > 1,
+            gain_at_rung_0=len(column.savings) > 1 and self.bounds(column.savings[0])[0] > 0,
+            holm_passed=self.p_holm <= self.alpha and column.at_top and column.height > 1,
         )
 
 
-def _views(columns: Mapping[str, Column]) -> dict[str, _View]:
+def _views(columns: Mapping[str, Column], alpha: float) -> dict[str, _View]:
     p_values = {arm: column.top.p_better for arm, column in columns.items()}
     family = {arm: p for arm, p in p_values.items() if arm != STACK and columns[arm].at_top}
     adjusted = p_values | holm(family)
-    return {arm: _View(column, adjusted[arm], len(family) if arm in family else 1) for arm, column in columns.items()}
+    return {
+        arm: _View(column, adjusted[arm], len(family) if arm in family else 1, alpha) for arm, column in columns.items()
+    }
 
 
 def _column(ladder: Sequence[RungPairs], axis: Axis, height: int, *, noisy: bool) -> Column:
@@ -200,11 +212,17 @@ def _pairs_to_settle(view: _View, delta: float) -> int | None:
     within = delta - abs(top.ln_speedup)
     if top.ln_speedup > 0:
         clear = pairs_for(
-            top.ln_speedup, top.pair_variance, alpha=ALPHA / view.family, power=POWER["transfers"], fixed_variance=fixed
+            top.ln_speedup,
+            top.pair_variance,
+            alpha=view.alpha / view.family,
+            power=POWER["transfers"],
+            fixed_variance=fixed,
         )
     else:
-        clear = pairs_for(-top.ln_speedup, top.pair_variance, alpha=ALPHA, power=POWER["harmful"], fixed_variance=fixed)
-    null = pairs_for(within, top.pair_variance, alpha=ALPHA, power=POWER["vanishes"], fixed_variance=fixed)
+        clear = pairs_for(
+            -top.ln_speedup, top.pair_variance, alpha=view.alpha, power=POWER["harmful"], fixed_variance=fixed
+        )
+    null = pairs_for(within, top.pair_variance, alpha=view.alpha, power=POWER["vanishes"], fixed_variance=fixed)
     needed = [pairs for pairs in (clear, null) if pairs is not None]
     return max(min(needed), top.pairs + 1) if needed else None
 

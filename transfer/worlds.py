@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.errors import InputError
+from transfer.power import ALPHA
 from transfer.saving import Axis, delta_of
 from transfer.simulated import Floats, World
 from transfer.words import STACK
@@ -38,7 +39,8 @@ class LadderWorld(BaseModel):
 
     `gains`: the true lnS of each finding, by rung. `stack` names the findings that are stacked; its true lnS is the sum
     of theirs and of `interaction`. `untuned`: the lnS that better tuning would have given the baseline, had it got as
-    much as the arms: every arm seems to gain that much more. Words are judged on `axis` with `smallest_saving`.
+    much as the arms: every arm seems to gain that much more. Words are judged on `axis` with `smallest_saving`, at the
+    one-sided level `alpha`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -55,6 +57,7 @@ class LadderWorld(BaseModel):
     s_time: float = Field(default=0.01, ge=0, le=1)
     axis: Axis = "seconds"
     smallest_saving: float = Field(default=0.05, gt=0, lt=1)
+    alpha: float = Field(default=ALPHA, gt=0, le=0.25)
     gains: dict[str, Gains] = Field(default_factory=lambda: truths(4, 0.05))
     stack: Annotated[tuple[str, ...], Field(strict=False)] = ()
     interaction: Gains = (0.0,) * 4
