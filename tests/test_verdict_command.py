@@ -1,6 +1,7 @@
 """`scaleproof verdict` on tables and studies: what it answers, in JSON and in words, and what it refuses."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,22 @@ def test_the_words_come_first_then_why(judge: Judge) -> None:
     assert "z: Invalid: it got 9 tuning trials and the baseline 5 (lines" in text
     assert text.index("transfers") < text.index("Speed-up (90 % interval) by params")
     assert max(map(len, text.split("\n\n")[1].splitlines())) <= 100
+
+
+def test_the_text_of_an_arm_agrees_with_its_pooled_savings(judge: Judge) -> None:
+    """Where horizons gain differently, no sentence may speak of one of them alone."""
+    world, columns = EXACT, arm_columns({}, EXACT)
+    for params, slant in ((2e7, 0.1), (6e7, 0.05), (1.8e8, 0.0)):
+        for place, ratio in enumerate(world.ratios):
+            row = ("x", params, params * ratio, world.loss(params, params * ratio, 0.2 + slant * (place - 1)))
+            for name, cell in zip(("arm", "params", "tokens", "loss"), row, strict=True):
+                columns[name].append(cell)
+    columns["seconds_per_token"] = [1e-6] * len(columns["arm"])
+    (arm,) = judge.answer(columns, *SIGMA)["arms"]
+    assert pooled(arm) == pytest.approx([0.2] * 3, abs=1e-3)
+    text = judge.text(columns, *SIGMA)
+    assert re.search(r"the loss difference changes by −\d+ %, the ln speed-up by −?0(\.\d)? %", text)
+    assert "x at 180M params: -18.1 % time = -18.1 % tokens x +0.0 % seconds per token." in text
 
 
 def test_a_noise_that_was_given_is_said_to_be_assumed(judge: Judge) -> None:

@@ -1,6 +1,8 @@
 """What a table of runs is made to say: true savings found again, intervals that cover, words, trends and forecasts."""
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.verdict_answer import verdict_answer
+from analysis.verdict_text import verdict_text
 from data.arm_table import arm_table_of
 from data.errors import InputError
 from data.run_columns import ComparedOn
@@ -316,3 +319,41 @@ def test_interactions_cover_their_truth() -> None:
         (one,) = verdict_answer(table, judge_table(table, Ask()))["interactions"]
         held.append(one["ln_speedup_low"] <= -0.05 <= one["ln_speedup_high"])
     assert np.mean(held) >= 0.8
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_any_table_gets_an_answer_or_one_sentence(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    world = World(
+        params=tuple(1e6 * 3.0 ** np.arange(random.integers(1, 5))),
+        ratios=tuple(10 * 2.0 ** np.arange(random.integers(1, 5))),
+        sigma=float(10 ** random.uniform(-5, -1)),
+        seeds=(None, 1, 2, 3)[random.integers(4)],
+    )
+    names = ("x", "y", "a", "b", "a+b", "stack", "without:a")[: random.integers(1, 8)]
+    columns = arm_columns({name: random.normal(0, 0.5, len(world.params)).tolist() for name in names}, world, seed=seed)
+    columns = select(columns, (random.random(len(columns["arm"])) < random.uniform(0.5, 1.2)).tolist())
+    some = len(columns["arm"])
+    optional = {
+        "status": random.choice(["finished"] * 30 + ["diverged", "failed", "running", "queued"], some).tolist(),
+        "seconds_per_token": random.choice(["1e-6", "2e-6", ""], some, p=[0.45, 0.45, 0.1]).tolist(),
+        "tuning_trials": random.choice([3, 4], some, p=[0.98, 0.02]).tolist(),
+        "learning_rate": random.choice([1e-3, 2e-3, 4e-3], some, p=[0.98, 0.01, 0.01]).tolist(),
+        "flops": [6 * n * d for n, d in zip(columns["params"], columns["tokens"], strict=True)],
+    }
+    table = {**columns, **{name: optional[name] for name in optional if random.random() < 0.5}}
+    axes: tuple[ComparedOn, ...] = ("tokens", "flops", "seconds")
+    sigma = float(10 ** random.uniform(-6, 0)) if random.random() < 0.6 else None
+    try:
+        read = arm_table_of(table, axis=axes[random.integers(3)])
+        answer = verdict_answer(read, judge_table(read, Ask(sigma)))
+    except InputError as refused:
+        assert re.fullmatch(r"[^\n]+\.", str(refused))
+        return
+    json.dumps(answer, allow_nan=False)
+    assert [one["arm"] for one in answer["arms"]] == [
+        name for name in dict.fromkeys(columns["arm"]) if name != "baseline"
+    ]
+    assert all(one["reason"].endswith(".") for one in answer["arms"])
+    assert verdict_text(answer)
