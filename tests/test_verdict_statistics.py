@@ -198,6 +198,32 @@ def test_the_order_of_rows_says_nothing(random: Any, seed: int) -> None:
         same(before[arm], after[arm])
 
 
+def test_neither_units_nor_the_floor_nor_who_is_the_baseline_change_a_saving() -> None:
+    columns = arm_columns({"x": (0.3, 0.2, 0.1)}, EXACT)
+    before = pooled(answered(columns, TINY)["x"])
+    higher = {**columns, "loss": [loss + 3 for loss in columns["loss"]]}
+    scaled = {**columns, **{name: [7 * one for one in columns[name]] for name in ("params", "tokens")}}
+    for table in (higher, scaled):
+        assert pooled(answered(table, TINY)["x"]) == pytest.approx(before, abs=1e-6)
+    swapped = arm_table_of(columns, baseline="x")
+    (arm,) = judge_table(swapped, Ask(TINY)).arms
+    assert [one.ln_speedup for one in arm.savings] == pytest.approx([-one for one in before], abs=1e-3)
+
+
+def test_arms_may_be_run_at_one_horizon_of_the_baselines_three() -> None:
+    """As a study's ladder does: T for all, T/2 and 2T for the baseline alone."""
+    held = []
+    for seed in range(60):
+        columns = arm_columns({"x": (0.25, 0.1)}, World(params=(2e7, 6e7), sigma=0.002), seed=seed)
+        middle = [
+            arm == "baseline" or round(tokens / params) == 20
+            for arm, params, tokens in zip(columns["arm"], columns["params"], columns["tokens"], strict=True)
+        ]
+        low, high = judged(select(columns, middle)).arms[0].savings
+        held += [low.low <= 0.25 <= low.high, high.low <= 0.1 <= high.high]
+    assert np.mean(held) >= 0.82
+
+
 def test_names_say_nothing() -> None:
     names = {"x": "zebra", "y": "=1+1".replace("+", "x"), "z": "baseline 2", "u": "Ω", "v": "0", "w": "nan?"}
     columns = arm_columns(GAINS, World(sigma=0.002))
