@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from small_study import called
 
+from analysis.verdict_answer import verdict_answer
+from data.arm_table import arm_table_of
+from data.run_columns import ComparedOn
+from transfer.table_verdict import Ask, judge_table
+
 Columns = dict[str, list[Any]]
+Answer = dict[str, Any]
 Gain = float | Sequence[float]
 """lnS in tokens: the same at every rung, or one per rung."""
+CELL_KEYS = {"params", "tokens", "flops", "speedup", "speedup_low", "speedup_high", "saving"}
+ARM_KEYS = {"arm", "rungs", "verdict", "fragile", "reason", "retention", "trend_per_decade", "forecast"}
+FORECAST_KEYS = {"params", "flops", "speedup", "speedup_low", "speedup_high", "method", "extrapolated", "methods"}
 
 
 @dataclass(frozen=True)
@@ -160,3 +169,32 @@ class Judge:
 
 def _no_constant(name: str) -> float:
     raise AssertionError(f"the JSON holds {name}")
+
+
+def answered(
+    columns: Mapping[str, Sequence[Any]],
+    sigma: float | None = None,
+    axis: ComparedOn = "tokens",
+    target: float | None = None,
+) -> dict[str, Answer]:
+    """The answer on each arm by its name, without the command line; `target` on the ladder's scale."""
+    table = arm_table_of(columns, axis=axis)
+    answer = verdict_answer(table, judge_table(table, Ask(sigma, target=target)))
+    return {one["arm"]: one for one in answer["arms"]}
+
+
+def pooled(arm: Mapping[str, Any]) -> list[float]:
+    """An arm's lnS at each rung."""
+    return [one["ln_speedup"] for one in arm["pooled"]]
+
+
+def has_the_keys(answer: Mapping[str, Any]) -> None:
+    """An answer holds whatever JSON promises, arm by arm."""
+    assert {"arms", "interactions", "warnings"} <= answer.keys()
+    for arm in answer["arms"]:
+        assert arm.keys() >= ARM_KEYS
+        assert all(cell.keys() >= CELL_KEYS for cell in arm["rungs"])
+        assert arm["forecast"].keys() >= FORECAST_KEYS
+        assert set(arm["forecast"]["methods"]) == {"last", "mean", "linear", "decay"}
+        for method in arm["forecast"]["methods"].values():
+            assert method.keys() >= {"speedup", "leave_top_rung_out_error"}

@@ -1,54 +1,35 @@
-"""`scaleproof verdict` on tables and studies: what it answers, in JSON and in words, and what it refuses."""
+"""`scaleproof verdict` on tables of runs: what it answers, in JSON and in words."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from arm_tables import EXACT, Columns, Judge, World, arm_columns, frontier_columns, select, where, write
-from report_fixture import FINDINGS, SMALLEST_SAVING, demo_records, write_spool
+from arm_tables import (
+    EXACT,
+    Columns,
+    Judge,
+    World,
+    arm_columns,
+    frontier_columns,
+    has_the_keys,
+    pooled,
+    select,
+    write,
+)
 
-from data.study import Study
 from transfer.factorial import plan_table
 
 SIGMA = ("--sigma", "1e-4")
 BUDGETS = (1e17, 1e18, 1e19, 1e20)
-CELL_KEYS = {"params", "tokens", "flops", "speedup", "speedup_low", "speedup_high", "saving"}
-ARM_KEYS = {"arm", "rungs", "verdict", "fragile", "reason", "retention", "trend_per_decade", "forecast"}
-FORECAST_KEYS = {
-    "params",
-    "flops",
-    "speedup",
-    "speedup_low",
-    "speedup_high",
-    "method",
-    "extrapolated",
-    "methods",
-}
 GAINS: dict[str, float | Sequence[float]] = {"x": 0.2, "y": (0.3, 0.2, 0.1), "z": -0.1}
 
 
 @pytest.fixture
 def judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Judge:
     return Judge(tmp_path, capsys)
-
-
-def pooled(arm: Mapping[str, Any]) -> list[float]:
-    return [one["ln_speedup"] for one in arm["pooled"]]
-
-
-def has_the_keys(answer: Mapping[str, Any]) -> None:
-    assert {"arms", "interactions", "warnings"} <= answer.keys()
-    for arm in answer["arms"]:
-        assert arm.keys() >= ARM_KEYS
-        assert all(cell.keys() >= CELL_KEYS for cell in arm["rungs"])
-        assert arm["forecast"].keys() >= FORECAST_KEYS
-        assert set(arm["forecast"]["methods"]) == {"last", "mean", "linear", "decay"}
-        for method in arm["forecast"]["methods"].values():
-            assert method.keys() >= {"speedup", "leave_top_rung_out_error"}
 
 
 def test_a_table_answers_with_the_promised_keys(judge: Judge) -> None:
@@ -252,129 +233,6 @@ def test_a_word_that_hangs_on_the_noise_is_fragile(judge: Judge) -> None:
     assert "transfers?" in judge.text(columns, "--sigma", "0.0015")
 
 
-def test_one_rung_shows_no_transfer(judge: Judge) -> None:
-    arm = judge.arms(arm_columns({"x": 0.2}, World(params=(2e7,))))["x"]
-    assert arm["verdict"] == "inconclusive"
-    assert "one rung alone cannot show whether a gain lasts" in arm["reason"]
-    assert (arm["retention"], arm["trend_per_decade"]) == (None, None)
-
-
-def test_one_horizon_shows_no_slope(judge: Judge) -> None:
-    said = judge.refusal(arm_columns({"x": 0.2}, World(ratios=(20.0,))))
-    assert "the baseline has one horizon only, which shows no slope" in said
-
-
-def test_a_loss_that_does_not_fall_tells_no_saving(judge: Judge) -> None:
-    assert "does not fall with tokens" in judge.refusal(arm_columns({"x": 0.2}, World(b=-50.0)))
-
-
-def test_without_a_common_horizon_nothing_is_compared(judge: Judge) -> None:
-    columns = arm_columns({"x": 0.2, "y": 0.1})
-    columns["tokens"] = [
-        tokens * (1.3 if arm == "x" else 1.0) for arm, tokens in zip(columns["arm"], columns["tokens"], strict=True)
-    ]
-    answer = judge.answer(columns)
-    x, y = answer["arms"]
-    assert x["verdict"] in ("invalid", "inconclusive")
-    assert "no finished run at a size and horizon of the baseline" in x["reason"]
-    assert y["verdict"] == "transfers"
-    assert any("tokens is like that of no finished baseline run" in said for said in answer["warnings"])
-    alone = select(columns, [arm != "y" for arm in columns["arm"]])
-    assert "no arm can be compared with the baseline" in judge.refusal(alone)
-
-
-def test_an_arm_that_stops_below_the_top_leaves_the_others_alone(judge: Judge) -> None:
-    columns = arm_columns({"x": 0.2, "y": 0.1}, EXACT)
-    arms = judge.arms(select(columns, [not one for one in where(columns, arm="x", params=1.8e8)]), *SIGMA)
-    assert {cell["params"] for cell in arms["x"]["rungs"]} == {2e7, 6e7}
-    assert pooled(arms["y"]) == pytest.approx([0.1] * 3, abs=1e-3)
-
-
-@pytest.mark.parametrize("status", ["running", "queued", "failed", "diverged"])
-def test_an_unfinished_arm_is_named_and_the_others_are_judged(judge: Judge, status: str) -> None:
-    columns = arm_columns({"x": 0.2, "y": 0.1})
-    lost = where(columns, arm="x", params=1.8e8, seed=1)
-    columns["status"] = [status if one else "finished" for one in lost]
-    columns["loss"] = ["" if one else loss for one, loss in zip(lost, columns["loss"], strict=True)]
-    answer = judge.answer(columns)
-    x, y = answer["arms"]
-    assert (x["verdict"], y["verdict"]) == ("invalid", "transfers")
-    assert status in x["reason"]
-    assert "line 41" in x["reason"]
-    assert any(f"{status} 3" in note for note in answer["notes"])
-
-
-@pytest.mark.parametrize(
-    ("broken", "said"),
-    [
-        ({"loss": {5: math.nan}}, "loss is not finite (nan) in line 7"),
-        ({"loss": {5: ""}}, "loss is empty in line 7"),
-        ({"seed": {1: 0}}, "arm and params, tokens, seed are the same in lines 2 and 3"),
-        ({"corpus": {0: "pile"}}, "corpus mixes corpora"),
-        ({"tokenizer": {0: "gpt2"}}, "tokenizer mixes tokenisers"),
-        ({"status": {0: "done"}}, "status holds 'done' in line 2"),
-        ({"learning_rate": {0: -1}}, "learning_rate is not above 0 (-1) in line 2"),
-        ({"tuning_trials": {0: 1.5}}, "tuning_trials is not a whole number (1.5) in line 2"),
-        ({"params": {0: "20M"}}, "params holds '20M', which is no number, in line 2"),
-    ],
-)
-def test_a_bad_table_is_one_sentence(judge: Judge, broken: Mapping[str, Mapping[int, Any]], said: str) -> None:
-    columns = arm_columns(GAINS)
-    usual: Columns = {name: [one] * len(columns["arm"]) for name, one in OPTIONAL.items()}
-    table = {**columns, **{name: usual[name] for name in broken if name in usual}}
-    for name, cells in broken.items():
-        table[name] = [cells.get(place, cell) for place, cell in enumerate(table[name])]
-    assert said in judge.refusal(table)
-
-
-OPTIONAL: dict[str, Any] = {
-    "corpus": "c4",
-    "tokenizer": "own",
-    "status": "finished",
-    "learning_rate": 0.001,
-    "tuning_trials": 3,
-}
-
-
-def test_a_table_needs_a_baseline_and_something_beside_it(judge: Judge) -> None:
-    columns = arm_columns({"x": 0.2})
-    assert "is 'baseline' in every row" in judge.refusal(arm_columns({}))
-    assert "no arm 'adamw'; give --baseline one of its arms: 'baseline', 'x'" in judge.refusal(
-        columns, "--baseline", "adamw"
-    )
-    assert "no arm 'baseline'" in judge.refusal(
-        {**columns, "arm": [arm.replace("baseline", "adamw") for arm in columns["arm"]]}
-    )
-    running = ["running" if arm == "baseline" else "finished" for arm in columns["arm"]]
-    assert "no finished run of its baseline" in judge.refusal({**columns, "status": running})
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--axis", "dollars"), "take one of tokens, flops, seconds"),
-        (("--sigma", "0"), "give a number above 0"),
-        (("--sigma", "nan"), "give a number above 0"),
-        (("--smallest-saving", "1"), "must lie between 0 and 1"),
-        (("--target", "tokens=1e9"), "give params=7e9 or flops=1e21"),
-        (("--target", "params=1e9,flops=1e20"), "give params=7e9 or flops=1e21"),
-        (("--target", "soon"), "--target 'soon' is wrong"),
-        (("--column", "arm"), "is not NAME=COLUMN"),
-        (("--column", "arm=optimiser"), "no column 'optimiser'"),
-        (("--column", "optimiser=arm"), "'optimiser' cannot be mapped"),
-    ],
-)
-def test_a_bad_call_is_one_sentence(judge: Judge, options: tuple[str, ...], said: str) -> None:
-    assert said in judge.refusal(arm_columns({"x": 0.2}), *options)
-
-
-def test_no_table_is_one_sentence(judge: Judge, tmp_path: Path) -> None:
-    assert "There is no file" in judge.refusal(tmp_path / "none.csv")
-    assert "is not a study" in judge.refusal(tmp_path)
-    (tmp_path / "empty.csv").write_text("arm,params,tokens,loss\n")
-    assert "no rows" in judge.refusal(tmp_path / "empty.csv")
-
-
 STRANGE = (
     "μ-param, “quoted”",
     '"',
@@ -435,50 +293,3 @@ def test_a_plan_that_cannot_be_read_is_a_warning(judge: Judge) -> None:
     answer = judge.answer(columns)
     assert any("cannot be read as a plan" in said for said in answer["warnings"])
     assert len(answer["arms"]) == 4
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A promoted study whose runs were judged on several axes."""
-    return made_study(tmp_path_factory.mktemp("study") / "demo", "landing")
-
-
-def made_study(path: Path, until: str) -> Path:
-    Study.create(path, {"transfer": {"smallest_saving": SMALLEST_SAVING}})
-    return write_spool(path, demo_records(until=until))
-
-
-def test_a_study_answers_with_the_same_keys(judge: Judge, study: Path) -> None:
-    answer = judge.answer(study)
-    has_the_keys(answer)
-    assert answer["smallest_saving"] == SMALLEST_SAVING
-    words = {one["arm"]: one["verdict"] for one in answer["arms"]}
-    assert words == {**{f"alone:{finding}": word for finding, *_, word in FINDINGS}, "stack": "shrinks"}
-    assert {one["arm"] for one in answer["interactions"]} == {"stack", "without:t03", "without:t07"}
-    text = judge.text(study)
-    assert "6 arms against baseline" in text
-    for method in ("decay", "last", "mean", "linear"):
-        assert method in text
-
-
-def test_a_study_is_judged_on_one_axis_at_a_time(judge: Judge, study: Path) -> None:
-    slower = {finding: slow for finding, _, _, _, slow, _ in FINDINGS}
-    gains = {finding: gain for finding, _, _, gain, _, _ in FINDINGS}
-    for axis, options, share in (("seconds", (), 1.0), ("tokens", ("--axis", "tokens"), 0.0)):
-        answer = judge.answer(study, *options)
-        assert (answer["axis"], len(answer["arms"])) == (axis, 6)
-        for arm in answer["arms"][:5]:
-            finding = arm["arm"].removeprefix("alone:")
-            expected = [gain - share * slower[finding] for gain in gains[finding]]
-            assert pooled(arm) == pytest.approx(expected)
-            assert arm["forecast"]["params"] == 6_400_000
-
-
-def test_a_study_takes_no_options_of_tables(judge: Judge, study: Path) -> None:
-    for options in (("--sigma", "0.1"), ("--baseline", "x"), ("--target", "params=1e9"), ("--column", "arm=x")):
-        assert f"{options[0]} is for a table of runs" in judge.refusal(study, *options)
-
-
-def test_a_study_that_was_not_promoted_has_no_verdict(judge: Judge, tmp_path: Path) -> None:
-    said = judge.refusal(made_study(tmp_path / "study", "search"))
-    assert "holds no verdict yet; run `scaleproof promote" in said
