@@ -115,7 +115,7 @@ def init(
 @app.command(epilog="Example: scaleproof plan studies/mine")
 def plan(path: StudyPath, as_json: AsJson = False) -> None:
     """Print per rung: params, tokens, FLOPs, memory, time, and the smallest saving that can be seen."""
-    study = _open(path)  # before the imports, which take seconds
+    study = _open_to_run(path)  # before the imports, which take seconds
     from analysis.plan_table import plan_text
     from transfer.plan import make_plan
 
@@ -136,7 +136,7 @@ def search(
     """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
     from search.session import run_search
 
-    if not run_search(_open(path), _console(), workers, trials, proposer):
+    if not run_search(_open_to_run(path), _console(), workers, trials, proposer):
         _nothing_to_do("this search is finished", as_json)
     _print_rows(path, "select status, count(*) as trials from trials group by status order by status", as_json)
 
@@ -146,7 +146,7 @@ def promote(path: StudyPath, workers: Workers = None, as_json: AsJson = False) -
     """Measure the findings up the ladder: savings, verdicts, forecast and landing run."""
     from transfer.session import run_promotion
 
-    if not run_promotion(_open(path), _console(), workers):
+    if not run_promotion(_open_to_run(path), _console(), workers):
         _nothing_to_do("this promotion is finished", as_json)
     _print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm", as_json)
 
@@ -301,10 +301,11 @@ def main() -> NoReturn:
     """Run the command line: 0 done, 1 the work failed, 2 the call or the input is wrong."""
     debug = "--debug" in sys.argv
     try:
-        app()
+        app(prog_name="scaleproof")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            typer.echo("Stopped. What has ended is kept; give the same command again to continue.", err=True)
+            kept = " What has ended is kept; give the same command again to continue."
+            typer.echo("Stopped." + kept * (sys.argv[1:2] != ["simulate"]), err=True)
         raise
     except ScaleproofError as error:
         _fail(str(error), error.exit_status, debug)
@@ -324,6 +325,12 @@ def _open(path: Path) -> Study:
     from data.study import Study
 
     return Study.open(path)
+
+
+def _open_to_run(path: Path) -> Study:
+    study = _open(path)
+    study.require_runs_of_its_own()
+    return study
 
 
 def _fit_ladder(study: Study) -> bool:

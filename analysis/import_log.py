@@ -13,13 +13,12 @@ from data.errors import InputError
 from data.log_table import LogTable, read_log
 from data.spool import SpoolWriter
 from data.store import Store
-from data.study import Study
+from data.study import OF_A_LOG, Study
 from search.foreign import DECIMALS, Steps, against_best
 from search.repeats import BEST, repeated_run
 
 IMPORTED, SEED_SWAPS = "imported", "seed_swaps"
 """Facts of an imported study: where its trials came from, and what is known of their noise."""
-SETTING = "import"
 PROPOSER = "import"
 
 
@@ -57,9 +56,9 @@ def run_import(log: Path, study_path: Path, columns: Sequence[str] = (), seed_sw
 def _study(path: Path, log: Path, source: dict[str, Any]) -> Study:
     """The study that holds this log, or is to hold it."""
     if not (path / "study.toml").exists():
-        return Study.create(path, {SETTING: source})
+        return Study.create(path, {OF_A_LOG: source})
     study = Study.open(path)
-    held = study.settings.get(SETTING)
+    held = study.settings.get(OF_A_LOG)
     if held is None:
         raise InputError(f"{path} is a study with runs of its own; give another folder for what {log} holds.")
     if held.get("digest") != source["digest"]:

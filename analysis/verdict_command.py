@@ -46,6 +46,8 @@ def run_verdict(source: Path, asked: Asked) -> dict[str, Any]:
         raise InputError(f"--axis {asked.axis} is unknown: take one of {', '.join(get_args(Axis))}.")
     if source.is_dir():
         return _of_study(source, asked)
+    if not source.exists():
+        raise InputError(f"There is no file and no study at {source}; give a table of runs, or a study's folder.")
     if asked.sigma is not None and not (math.isfinite(asked.sigma) and asked.sigma > 0):
         raise InputError(f"--sigma {asked.sigma:g} is no noise level: give a number above 0, in nats per token.")
     if asked.smallest_saving is not None:

@@ -15,6 +15,8 @@ from data.schema import SCHEMA_VERSION
 from data.spool import SpoolWriter, new_attempt
 
 _VERSION_KEY = "schema_version"
+OF_A_LOG = "import"
+"""The setting that marks a study as another tool's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,13 @@ class Study:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InputError(f"The study at {path} cannot be written; change its permissions or copy it.")
         return cls(folder, settings)
+
+    def require_runs_of_its_own(self) -> None:
+        """Raise InputError for a study that holds another tool's log, which has no ladder to run on."""
+        if OF_A_LOG in self.settings:
+            raise InputError(
+                f"{self.path} holds an imported log and no ladder; make a study with `scaleproof init` to run one."
+            )
 
     @property
     def settings_file(self) -> Path:

@@ -34,19 +34,19 @@ class SearchWorld(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    proposals: int = Field(default=700, ge=1)
-    sigma: float = Field(default=4e-4, gt=0)
+    proposals: int = Field(default=700, ge=1, le=100_000)
+    sigma: float = Field(default=4e-4, gt=0, le=10)
     share_real: float = Field(default=0.04, ge=0, le=1)
     share_null: float = Field(default=0.36, ge=0, le=1)
-    mean_gain: float = Field(default=1e-3, gt=0)
-    mean_harm: float = Field(default=1e-3, gt=0)
+    mean_gain: float = Field(default=1e-3, gt=0, le=10)
+    mean_harm: float = Field(default=1e-3, gt=0, le=10)
     gains: Literal["exponential", "half-normal", "equal"] = "exponential"
     correlation: float = Field(default=0.5, ge=0, lt=1)
-    edit_noise: float = Field(default=1.0, gt=0)
+    edit_noise: float = Field(default=1.0, gt=0, le=100)
     placebo_every: int = Field(default=20, ge=2)
     calibration_seeds: int = Field(default=8, ge=4)
     confirm_looks: Looks = keep.LOOKS
-    searches: int = Field(default=200, ge=2)
+    searches: int = Field(default=200, ge=2, le=100_000)
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")

@@ -92,7 +92,8 @@ def test_a_wrong_call_ends_with_status_2(call: list[str], capsys: Capture) -> No
 
 @pytest.mark.parametrize("command", ["plan", "search", "promote", "report", "verdict"])
 def test_an_unknown_study_is_said_so(command: str, tmp_path: Path, capsys: Capture) -> None:
-    missing = "There is no file" if command == "verdict" else "There is no study at"  # a verdict takes tables too
+    # A verdict takes tables too.
+    missing = "There is no file and no study at" if command == "verdict" else "There is no study at"
     assert f"{missing} {tmp_path / 'nowhere'}" in refused(capsys, 2, command, tmp_path / "nowhere")
     assert "is not a study" in refused(capsys, 2, command, tmp_path)
     assert list(tmp_path.iterdir()) == []

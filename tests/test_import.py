@@ -409,3 +409,12 @@ def test_on_searches_of_known_truth_the_swap_tells_more_than_the_keep() -> None:
     assert 0.75 < held / worlds < 0.9, "the best was kept for being low, so the swap says too much"
     assert 0.6 < shares[True] < 0.75, shares
     assert 0.25 < shares[False] < 0.4, shares
+
+
+@pytest.mark.parametrize("command", ["plan", "search", "promote"])
+def test_an_imported_log_cannot_be_run(small: Path, tmp_path: Path, capsys: Capture, command: str) -> None:
+    asked(capsys, small, tmp_path / "study")
+    status, out, err = called(capsys, command, tmp_path / "study")
+    assert (status, out) == (2, "")
+    assert "holds an imported log" in err
+    assert err.count("\n") == 1
