@@ -20,6 +20,7 @@ from transfer.saving import Axis, delta_of
 from transfer.table_verdict import SMALLEST_SAVING, Ask, judge_table
 
 LARGEST_ALPHA = 0.25
+SMALLEST_SIGMA, LARGEST_SIGMA = 1e-9, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ def run_verdict(source: Path, asked: Asked) -> dict[str, Any]:
         return _of_study(source, asked)
     if not source.exists():
         raise InputError(f"There is no file and no study at {source}; give a table of runs, or a study's folder.")
-    if asked.sigma is not None and not (math.isfinite(asked.sigma) and asked.sigma > 0):
-        raise InputError(f"--sigma {asked.sigma:g} is no noise level: give a number above 0, in nats per token.")
+    if asked.sigma is not None and not SMALLEST_SIGMA <= asked.sigma <= LARGEST_SIGMA:
+        raise InputError(
+            f"--sigma {asked.sigma:g} is no noise level: give nats per token, {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}."
+        )
     if asked.smallest_saving is not None:
         delta_of(asked.smallest_saving)
     if asked.alpha is not None and not 0 < asked.alpha <= LARGEST_ALPHA:

@@ -192,7 +192,7 @@ def test_along_frontiers_budgets_are_rungs(judge: Judge) -> None:
     assert any("assumed" in said for said in answer["warnings"])
     assert "1e+20" in judge.text(columns, *SIGMA, "--axis", "flops")
     said = judge.refusal(select(columns, [flops < 5e18 for flops in columns["flops"]]), *SIGMA, "--axis", "flops")
-    assert "the baseline has 2 budgets, and a frontier needs 3 at least" in said
+    assert "a frontier needs 3 budgets of the baseline, which has 2" in said
     assert "give --sigma" in judge.refusal(columns, "--axis", "flops")
 
 

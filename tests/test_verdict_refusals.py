@@ -117,8 +117,8 @@ def test_a_table_needs_a_baseline_and_something_beside_it(judge: Judge) -> None:
     ("options", "said"),
     [
         (("--axis", "dollars"), "take one of tokens, flops, seconds"),
-        (("--sigma", "0"), "give a number above 0"),
-        (("--sigma", "nan"), "give a number above 0"),
+        (("--sigma", "0"), "is no noise level"),
+        (("--sigma", "nan"), "is no noise level"),
         (("--smallest-saving", "1"), "must lie between 0 and 1"),
         (("--target", "tokens=1e9"), "give params=7e9 or flops=1e21"),
         (("--target", "params=1e9,flops=1e20"), "give params=7e9 or flops=1e21"),

@@ -1,6 +1,6 @@
 """Whether arms of a table were treated alike: tuning trials, learning-rate grids, divergence, unfinished runs.
 
-A win over a baseline that was tuned less, or over one that alone was unlucky, is no win (docs/method.md, "Fairness").
+A win over a baseline that was tuned less, or over one that alone was unlucky, is no win (docs/verdicts.md, "Fairness").
 """
 
 import math

@@ -67,8 +67,8 @@ def fit_frontier(table: ArmTable, places: Places, sigma: float | None) -> Fronti
     """
     if len(places) < LEAST_BUDGETS:
         raise InputError(
-            f"{table.source}: the baseline has {len(places)} budgets, and a frontier needs {LEAST_BUDGETS} at least; "
-            "run more budgets, or compare on the axis tokens."
+            f"{table.source}: a frontier needs {LEAST_BUDGETS} budgets of the baseline, which has {len(places)}; "
+            "run more, or compare on the axis tokens."
         )
     groups = [table.loss[rows] for rows in places.values()]
     flops = np.array([budget for _, budget in places])

@@ -24,6 +24,7 @@ class Differences:
     `places` index the baseline's horizons; `losses` are mean finished losses, `gains` mean paired differences
     (baseline less arm), `squares` and `dof` those of the differences within horizons; `paired` where seeds pair them.
     `times` are mean ln(seconds per token, arm / baseline), nan where unknown; `flops` the same of FLOPs per token.
+    `alone`: runs that were left out, for others are paired and the baseline has no run of their seed.
     """
 
     rung: int
@@ -37,6 +38,7 @@ class Differences:
     time_squares: float
     time_dof: int
     flops: Floats
+    alone: int
 
     @property
     def paired(self) -> bool:
@@ -65,6 +67,7 @@ class _Pairs:
     gains: Floats
     times: Floats
     flops: float
+    alone: int = 0
 
 
 def _pairs(table: ArmTable, own: Rows, base: Rows) -> _Pairs:
@@ -74,8 +77,9 @@ def _pairs(table: ArmTable, own: Rows, base: Rows) -> _Pairs:
     flops = _mean_ln(table.flops[own] / table.tokens[own]) - _mean_ln(table.flops[base] / table.tokens[base])
     if partners:
         mine, other = (np.array(rows) for rows in zip(*partners, strict=True))
+        alone = len(own) - len(partners)
         times = np.log(table.seconds_per_token[mine] / table.seconds_per_token[other])
-        return _Pairs(table.loss[mine], table.loss[other] - table.loss[mine], times[np.isfinite(times)], flops)
+        return _Pairs(table.loss[mine], table.loss[other] - table.loss[mine], times[np.isfinite(times)], flops, alone)
     time = _mean_ln(table.seconds_per_token[own]) - _mean_ln(table.seconds_per_token[base])
     times = np.array([time] if math.isfinite(time) else [])
     return _Pairs(table.loss[own], np.array([table.loss[base].mean() - table.loss[own].mean()]), times, flops)
@@ -100,6 +104,7 @@ def _differences(rung: int, known: Sequence[tuple[int, _Pairs]]) -> Differences:
         time_squares=sum(float(((one.times - one.times.mean()) ** 2).sum()) for one in pairs if len(one.times)),
         time_dof=sum(max(len(one.times) - 1, 0) for one in pairs),
         flops=np.array([one.flops for one in pairs]),
+        alone=sum(one.alone for one in pairs),
     )
 
 

@@ -91,7 +91,11 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
             return "it has no finished run at a size and horizon of the baseline"
         if not found[arm]:
             return next(iter(baseline.why_not.values()), "it shares no horizon that counts with the baseline")
-        return "its gain is beyond what the baseline's curve can turn into tokens, or its cost is unknown"
+        if plain[arm]:
+            return "its rungs share no horizon with one another, so that they cannot be compared"
+        if table.axis == "seconds" and not any(np.isfinite(one.times).any() for one in found[arm]):
+            return "it has no seconds per token where the baseline has them"
+        return "its gain is beyond what the baseline's curve can turn into tokens"
 
     return Measured(
         scales=tuple(float(one) for one in table.rung_params),
@@ -102,8 +106,36 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
         cells={arm: _cells(table, rows[arm], one, baseline) for arm, one in found.items()},
         why_not=why_not,
         notes=baseline.notes,
-        warnings=(*baseline.warnings, *(f"A rung is left out: {why}." for why in baseline.why_not.values())),
+        warnings=(
+            *baseline.warnings,
+            *(f"A rung is left out: {why}." for why in baseline.why_not.values()),
+            *_left_out(found, plain, baseline),
+        ),
     )
+
+
+def _left_out(
+    found: Mapping[str, Sequence[Differences]], cells: Mapping[str, Sequence[RungCells]], baseline: Baseline
+) -> list[str]:
+    """Warn of runs without a partner, and of comparisons that have no number on the axis asked for."""
+    said = []
+    alone = {arm: many for arm, of in found.items() if (many := sum(one.alone for one in of))}
+    if alone:
+        runs = ", ".join(f"{many} of {arm}" for arm, many in alone.items())
+        said.append(f"Runs whose seed the baseline lacks are left out, where others are paired: {runs}.")
+    lost = []
+    for arm, of in found.items():
+        numbers = {round(one.ln_scale, 9): len(one.horizons) for one in cells[arm]}
+        for one in of:
+            params = baseline.rungs[one.rung].params
+            if numbers and (many := len(one.places) - numbers.get(round(math.log(params), 9), 0)):
+                lost.append(f"{arm} at {params:.3g} params ({many})")
+    if lost:
+        said.append(
+            "Comparisons are left out whose gain is beyond what the baseline's curve can turn into tokens, or whose "
+            f"seconds per token are unknown: {', '.join(lost)}."
+        )
+    return said
 
 
 def along_frontier(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -> Measured:

@@ -18,6 +18,7 @@ from transfer.table_measured import Cell, Inverted, Measured, along_frontier, at
 from transfer.words import STACK, Column, Verdict, judge_columns
 
 SMALLEST_SAVING = 0.01
+SAME_SCALE = 0.01
 EXTRAPOLATED_BUDGET = 2.0
 """On axis flops scale is the root of FLOPs: 4 times the largest budget is twice it."""
 
@@ -86,8 +87,8 @@ def judge_table(table: ArmTable, ask: Ask) -> TableVerdict:
     if len(unknown) == len(table.arms):
         raise InputError(f"{table.source}: no arm can be compared with the baseline: {next(iter(unknown.values()))}.")
     verdicts = judge_columns(
-        {arm: _column(one) for arm, one in judged.items()},
-        {arm: _column(one) for arm, one in noisy.items()},
+        {arm: _column(one, measured) for arm, one in judged.items()},
+        {arm: _column(one, measured) for arm, one in noisy.items()},
         smallest_saving=ask.smallest_saving,
         invalid=fair.invalid | unknown,
         unknown={},
@@ -111,9 +112,12 @@ def judge_table(table: ArmTable, ask: Ask) -> TableVerdict:
     )
 
 
-def _column(pooled: Pooled) -> Column:
+def _column(pooled: Pooled, measured: Measured) -> Column:
     below = range(len(pooled.cells) - 1)
-    return Column(pooled.savings, [pooled.retention(base) for base in below], len(pooled.cells))
+    top = math.exp(pooled.cells[-1].ln_scale)
+    size = f"{top**2:.3g} FLOPs" if pooled.axis == "flops" and len(measured.curves) == 1 else f"{top:.3g} params"
+    where = "at the top rung" if top > measured.scales[-1] * (1 - SAME_SCALE) else f"at {size}, its highest rung"
+    return Column(pooled.savings, [pooled.retention(base) for base in below], len(pooled.cells), where)
 
 
 def _next_step(scales: Sequence[float]) -> float:

@@ -15,6 +15,7 @@ STACK = "stack"
 ANYTHING: Interval = (-math.inf, math.inf)
 NOISIER = 1.5
 NOISIER_WHERE_ASSUMED = 2.0
+LARGEST_LOSS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,14 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 class Column:
     """What the words read of one arm: lnS at its rungs, lowest first, and lnS at its top less lnS at each rung below.
 
-    `height`: the rungs that it would have, had it gone all the way; a column that ends below was stopped there.
+    `height`: the rungs that it would have, had it gone all the way; a column that ends below was stopped there. `where`
+    names the top in words.
     """
 
     savings: Sequence[Saving]
     retentions: Sequence[Saving]
     height: int
+    where: str = "at the top rung"
 
     @property
     def top(self) -> Saving:
@@ -232,8 +235,8 @@ def _reason(view: _View, word: Word, delta: float, pairs: int | None) -> str:
     top = column.top
     if not top.known:
         return f"Inconclusive: {top.reason}."
-    interval = f"{top.saving:.1%} (90 %: {top.saving_low:.1%} to {top.saving_high:.1%})"
-    where = "at the top rung" if column.at_top else f"at rung {len(column.savings) - 1}, where the arm was stopped"
+    interval = f"{_share(top.saving)} (90 %: {_share(top.saving_low)} to {_share(top.saving_high)})"
+    where = column.where if column.at_top else f"at rung {len(column.savings) - 1}, where the arm was stopped"
     measured = f"It saves {interval} {where}"
     endings: dict[Word, str] = {
         "vanishes": f"less than {worth} either way, the smallest saving worth having",
@@ -246,6 +249,10 @@ def _reason(view: _View, word: Word, delta: float, pairs: int | None) -> str:
     if word != "inconclusive":
         return f"{measured}: {endings[word]}."
     return f"{measured}: {_why_open(view)}; {_what_settles(view, pairs)}."
+
+
+def _share(saving: float) -> str:
+    return f"{saving:.1%}" if saving > -LARGEST_LOSS else f"below -{LARGEST_LOSS:.0%}"
 
 
 def _why_open(view: _View) -> str:
