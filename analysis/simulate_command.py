@@ -19,8 +19,8 @@ from analysis.simulate_settings import read_table, read_tables, settings_text
 from data.errors import InputError
 
 if TYPE_CHECKING:
-    from transfer.plan_world import RecommenderSettings
-    from transfer.worlds import LadderWorld
+    from transfer.planning.world import RecommenderSettings
+    from transfer.simulation.worlds import LadderWorld
 
 LADDERS_IN_ALL = 1200
 """Ladders by default, over all worlds: some 20 s on two cores. Figures to quote want 2,000 a world."""
@@ -80,8 +80,8 @@ def ladder(
     as_json: AsJson = False,
 ) -> None:
     """Error rates of intervals, words and A/A on whole ladders: in the worlds of the settings, or a mix of many."""
-    from transfer.error_rates import error_rates
-    from transfer.worlds import LadderWorld
+    from transfer.simulation.error_rates import error_rates
+    from transfer.simulation.worlds import LadderWorld
 
     if show_settings:
         typer.echo(settings_text("ladder_world", LadderWorld()), nl=False)
@@ -105,8 +105,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Recommend rungs, pairs and horizons: for a budget, the tightest interval of the saving at the target."""
-    from transfer.plan_world import RecommenderSettings
-    from transfer.recommend import recommend
+    from transfer.planning.recommend import recommend
+    from transfer.planning.world import RecommenderSettings
 
     if show_settings:
         typer.echo(settings_text("plan_world", RecommenderSettings.read(EXAMPLE_PLAN)), nl=False)
@@ -129,7 +129,7 @@ def factorial(
 ) -> None:
     """Print a Plackett-Burman plan of combinations to run: every finding is on in half of the runs."""
     from analysis.simulate_plan_text import factorial_text
-    from transfer.factorial import JOINT, plan_table
+    from transfer.factorial.plans import JOINT, plan_table
     from transfer.words import STACK
 
     names = [name.strip() for name in findings.split(",")]
@@ -141,8 +141,8 @@ def factorial(
 
 
 def _worlds(settings: Path | None, seed: int | None) -> Sequence[LadderWorld]:
-    from transfer.error_rates import MIX, UNTUNED
-    from transfer.worlds import read_worlds
+    from transfer.simulation.error_rates import MIX, UNTUNED
+    from transfer.simulation.worlds import read_worlds
 
     worlds = (*MIX, *UNTUNED) if settings is None else read_worlds(read_tables(settings, "ladder_world"))
     least, most = LADDERS_A_WORLD
@@ -156,7 +156,7 @@ def _worlds(settings: Path | None, seed: int | None) -> Sequence[LadderWorld]:
 def _asked(values: Mapping[str, Any], budget: float | None, target: str | None) -> RecommenderSettings:
     """What the options say goes before what the settings hold."""
     from scaling.targets import parse_sizes
-    from transfer.plan_world import RecommenderSettings
+    from transfer.planning.world import RecommenderSettings
 
     if budget is not None and not (math.isfinite(budget) and 0 < budget <= LARGEST_BUDGET):
         raise InputError(f"--budget {budget:g} is no budget: give FLOPs above 0 and up to {LARGEST_BUDGET:g}, as 1e21.")

@@ -17,7 +17,7 @@ EXTRAPOLATED = "*"
 
 
 def plan_text(answer: Answer) -> str:
-    """All that a reader needs of what `transfer.recommend.Recommendation.record` holds."""
+    """All that a reader needs of what `transfer.planning.recommend.Recommendation.record` holds."""
     parts = (_head, _rungs, _words, _others, _budgets, _rests)
     return "\n".join(part(answer) for part in parts)
 

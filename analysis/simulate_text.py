@@ -36,7 +36,7 @@ def search_text(answer: Answer) -> str:
 
 
 def ladder_text(answer: Answer) -> str:
-    """All that a reader needs of what `transfer.ladder_rates.ErrorRates.as_dict` holds."""
+    """All that a reader needs of what `transfer.simulation.rates.ErrorRates.as_dict` holds."""
     parts = (_ladder_head, _worlds, _truths, _by_rung, _stacks, _untuned, _ladder_rests)
     return "\n".join(text for part in parts if (text := part(answer)))
 

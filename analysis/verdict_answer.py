@@ -9,9 +9,9 @@ from typing import Any
 from data.arm_table import ArmTable
 from transfer.forecast import METHODS
 from transfer.saving import Saving
-from transfer.table_interactions import TableInteraction, table_interactions
-from transfer.table_measured import Cell, Inverted
-from transfer.table_verdict import ArmVerdict, TableVerdict
+from transfer.tables.interactions import TableInteraction, table_interactions
+from transfer.tables.measured import Cell, Inverted
+from transfer.tables.verdict import ArmVerdict, TableVerdict
 
 LARGEST_LN = 700.0
 

@@ -17,7 +17,7 @@ from data.run_columns import mapped_columns
 from scaling.targets import parse_sizes
 from transfer.power import ALPHA
 from transfer.saving import Axis, delta_of
-from transfer.table_verdict import SMALLEST_SAVING, Ask, judge_table
+from transfer.tables.verdict import SMALLEST_SAVING, Ask, judge_table
 
 LARGEST_ALPHA = 0.25
 SMALLEST_SIGMA, LARGEST_SIGMA = 1e-9, 10.0

@@ -15,7 +15,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from transfer.error_rates import MIX, ErrorRates, WorldRates, error_rates
+from transfer.simulation.error_rates import MIX, ErrorRates, WorldRates, error_rates
 
 MOST_SECONDS = 60
 HEADINGS = ("world", "coverage", "lowest", "where", "wrong claims", "right", "right, planned", "A/A frozen", "fragile")

@@ -20,7 +20,7 @@ from small_study import called
 from analysis.verdict_answer import verdict_answer
 from data.arm_table import arm_table_of
 from data.run_columns import ComparedOn
-from transfer.table_verdict import Ask, judge_table
+from transfer.tables.verdict import Ask, judge_table
 
 Columns = dict[str, list[Any]]
 Answer = dict[str, Any]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from data.errors import InputError
-from transfer.factorial import (
+from transfer.factorial.analysis import PlanAnalysis, analyse_plan
+from transfer.factorial.plans import (
     contribution,
     dropped,
     fold_over,
@@ -20,7 +21,6 @@ from transfer.factorial import (
     plan_of_combinations,
     plan_table,
 )
-from transfer.factorial_analysis import PlanAnalysis, analyse_plan
 from transfer.saving import RungPairs, Saving, savings_up_the_ladder
 from transfer.slope import Noise, Slope
 

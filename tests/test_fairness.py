@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from data.arm_table import arm_table_of
 from data.run_columns import ComparedOn
-from transfer.fairness import Fairness, check_fairness
-from transfer.horizons import match_horizons
+from transfer.tables.fairness import Fairness, check_fairness
+from transfer.tables.horizons import match_horizons
 
 BUDGETS = (1e17, 1e18, 1e19, 1e20)
 GAINS = {"x": 0.2, "y": 0.1}

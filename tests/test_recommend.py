@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from transfer.forecast import forecast
-from transfer.plan_choice import Choice, Chosen
-from transfer.plan_ladders import Effort, planned_pairs, planned_slope
-from transfer.plan_words import chance_of, right_word
-from transfer.plan_world import RecommenderSettings
-from transfer.recommend import FRONTIER, Recommendation, recommend
+from transfer.planning.choice import Choice, Chosen
+from transfer.planning.ladders import Effort, planned_pairs, planned_slope
+from transfer.planning.recommend import FRONTIER, Recommendation, recommend
+from transfer.planning.words import chance_of, right_word
+from transfer.planning.world import RecommenderSettings
 from transfer.saving import RungPairs, Saving, savings_up_the_ladder
 from transfer.slope import LN_2, fit_slope, pooled_noise
 from transfer.words import judge
@@ -233,7 +233,7 @@ def test_a_budget_that_buys_nothing_is_refused() -> None:
 
 
 def test_planning_loads_nothing_that_trains() -> None:
-    code = "import sys, transfer.recommend; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    code = "import sys, transfer.planning.recommend; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

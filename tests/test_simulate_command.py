@@ -17,10 +17,10 @@ from small_study import called
 import scaleproof
 from analysis.simulate_settings import KEYS, Table
 from search.simulated import SearchWorld
-from transfer.error_rates import MIX, UNTUNED
-from transfer.factorial import plan_of_combinations
-from transfer.plan_world import BaselineLaw, RecommenderSettings
-from transfer.worlds import LadderWorld
+from transfer.factorial.plans import plan_of_combinations
+from transfer.planning.world import BaselineLaw, RecommenderSettings
+from transfer.simulation.error_rates import MIX, UNTUNED
+from transfer.simulation.worlds import LadderWorld
 
 Capture = pytest.CaptureFixture[str]
 

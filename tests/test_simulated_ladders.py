@@ -9,13 +9,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from transfer.error_rates import MIX, UNTUNED, ErrorRates, LadderWorld, error_rates
 from transfer.forecast import forecast
-from transfer.ladder_counts import count_block, planned_pairs, right_word
 from transfer.saving import savings_up_the_ladder
-from transfer.simulated import World, cpu, simulate, simulate_arms
+from transfer.simulation.counts import count_block, planned_pairs, right_word
+from transfer.simulation.error_rates import MIX, UNTUNED, ErrorRates, LadderWorld, error_rates
+from transfer.simulation.ladders import World, cpu, simulate, simulate_arms
+from transfer.simulation.worlds import read_worlds
 from transfer.words import choose_word
-from transfer.worlds import read_worlds
 
 LADDERS = 300
 LNS = st.floats(-0.5, 0.5)

@@ -20,7 +20,7 @@ from arm_tables import (
     write,
 )
 
-from transfer.factorial import plan_table
+from transfer.factorial.plans import plan_table
 
 SIGMA = ("--sigma", "1e-4")
 BUDGETS = (1e17, 1e18, 1e19, 1e20)

@@ -15,7 +15,7 @@ from analysis.verdict_text import verdict_text
 from data.arm_table import arm_table_of
 from data.errors import InputError
 from data.run_columns import ComparedOn
-from transfer.table_verdict import Ask, judge_table
+from transfer.tables.verdict import Ask, judge_table
 
 TINY = 1e-5
 

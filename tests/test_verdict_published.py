@@ -15,7 +15,7 @@ import pytest
 from analysis.verdict_answer import verdict_answer
 from data.arm_table import ArmTable, arm_table_of
 from scaleproof import main
-from transfer.table_verdict import Ask, judge_table
+from transfer.tables.verdict import Ask, judge_table
 
 FOLDER = os.environ.get("SCALEPROOF_PUBLISHED", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="set SCALEPROOF_PUBLISHED to the folder of published tables")

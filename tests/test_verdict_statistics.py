@@ -14,10 +14,10 @@ from analysis.verdict_answer import verdict_answer
 from data.arm_table import arm_table_of
 from data.errors import InputError
 from data.run_columns import ComparedOn
-from transfer.fairness import check_fairness
-from transfer.pooling import Pooled
-from transfer.table_measured import at_rungs
-from transfer.table_verdict import Ask, TableVerdict, judge_table
+from transfer.tables.fairness import check_fairness
+from transfer.tables.measured import at_rungs
+from transfer.tables.pooling import Pooled
+from transfer.tables.verdict import Ask, TableVerdict, judge_table
 
 TINY = 1e-5
 BUDGETS = (1e17, 1e18, 1e19, 1e20)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.arms import Arm, Arms, Finding, without
-from transfer.factorial import FIRST_ROWS, fold_over, plackett_burman
-from transfer.factorial_analysis import PlanAnalysis, analyse_plan
+from transfer.factorial.analysis import PlanAnalysis, analyse_plan
+from transfer.factorial.plans import FIRST_ROWS, fold_over, plackett_burman
 from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
 from transfer.top import Top
 from transfer.words import STACK

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transfer.arms import Arm, Arms, Finding, without
-from transfer.factorial import contribution, dropped
+from transfer.factorial.plans import contribution, dropped
 from transfer.half_stacks import MOST_WITHOUT_PLAN, run_plan
 from transfer.saving import Saving
 from transfer.top import Top

@@ -17,7 +17,7 @@ from scaling.loading import LoadedRecipe, load
 from scaling.shape import Shape, measure
 from scaling.stepper import Stepper
 from search.settings import SearchSettings
-from transfer.factorial import plackett_burman
+from transfer.factorial.plans import plackett_burman
 from transfer.half_stacks import MOST_WITHOUT_PLAN
 from transfer.power import POWER, smallest_visible_saving
 from transfer.presets import vocabulary

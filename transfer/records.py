@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from data.spool import SpoolWriter
 from transfer.arms import Arm
-from transfer.factorial import Interaction
+from transfer.factorial.plans import Interaction
 from transfer.forecast import Forecast
 from transfer.gates import Gate
 from transfer.landing import Landing

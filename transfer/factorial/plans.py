@@ -1,6 +1,6 @@
 """Many findings at once: plans of combinations, and what one member adds to the stack.
 
-How a plan's results are read is the subject of `factorial_analysis.py`.
+How a plan's results are read is the subject of `analysis.py`.
 """
 
 from collections.abc import Sequence

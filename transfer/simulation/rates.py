@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.ladder_counts import WORDS, Tally, is_too_small, right_word
+from transfer.simulation.counts import WORDS, Tally, is_too_small, right_word
+from transfer.simulation.worlds import LadderWorld
 from transfer.words import Word
-from transfer.worlds import LadderWorld
 
 CLAIMS: tuple[Word, ...] = ("transfers", "grows")
 GAINS: tuple[Word, ...] = (*CLAIMS, "shrinks")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data.errors import InputError
 from transfer.power import ALPHA
 from transfer.saving import Axis, delta_of
-from transfer.simulated import Floats, World
+from transfer.simulation.ladders import Floats, World
 from transfer.words import STACK
 
 TABLE = "ladder_world"
@@ -137,7 +137,7 @@ class LadderWorld(BaseModel):
         return {name: gain + np.array(self.untuned) for name, gain in self.truths.items()}
 
     def measured(self, pairs: int) -> World:
-        """The world as `transfer.simulated` takes it, with so many pairs."""
+        """The world as `transfer.simulation.ladders` takes it, with so many pairs."""
         return World(
             self.kappas,
             self.curvatures,

@@ -8,13 +8,13 @@ import numpy as np
 
 from data.arm_table import ArmTable
 from data.errors import InputError
-from transfer.fairness import check_fairness
 from transfer.forecast import Forecast, forecast
-from transfer.pooling import Pooled
 from transfer.power import ALPHA
 from transfer.saving import Axis, Saving
 from transfer.slope import Noise
-from transfer.table_measured import Cell, Inverted, Measured, along_frontier, at_rungs
+from transfer.tables.fairness import check_fairness
+from transfer.tables.measured import Cell, Inverted, Measured, along_frontier, at_rungs
+from transfer.tables.pooling import Pooled
 from transfer.words import STACK, Column, Verdict, judge_columns
 
 SMALLEST_SAVING = 0.01

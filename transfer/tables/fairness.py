@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data.arm_rungs import NEAR, SAME, distinct, nearest
 from data.arm_table import ArmTable
-from transfer.table_rows import Place, Places, Rows, rows_by_place
+from transfer.tables.rows import Place, Places, Rows, rows_by_place
 
 LEAST_GRID = 3
 """Learning rates that make a grid with an inside; of two, the best is always at an edge."""

@@ -12,7 +12,7 @@ from itertools import combinations, product
 import numpy as np
 
 from scaling.laws.inputs import FLOPS_PER_PARAM_TOKEN
-from transfer.plan_world import Design, Floats, RecommenderSettings
+from transfer.planning.world import Design, Floats, RecommenderSettings
 from transfer.saving import Axis, RungPairs, savings_up_the_ladder
 from transfer.slope import Noise, Slope, fit_slope
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
-from transfer.factorial_pairs import Mirrors
+from transfer.factorial.pairs import Mirrors
 
 Array = NDArray[np.float64]
 Kind = Literal["replicates", "dummy columns", "pairwise interactions"]

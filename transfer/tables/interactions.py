@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InputError
-from transfer.factorial import JOINT, plan_of_combinations
-from transfer.factorial_analysis import PlanAnalysis, analyse_plan
-from transfer.pooling import Pooled
+from transfer.factorial.analysis import PlanAnalysis, analyse_plan
+from transfer.factorial.plans import JOINT, plan_of_combinations
 from transfer.saving import Saving
 from transfer.student import quantile, welch_dof
+from transfer.tables.pooling import Pooled
 from transfer.words import STACK
 
 WITHOUT = "without:"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.plan_ladders import Effort, Ladders, efforts, ladders
-from transfer.plan_score import Expectation, Measured, expect, quick_width
-from transfer.plan_world import Floats, RecommenderSettings
+from transfer.planning.ladders import Effort, Ladders, efforts, ladders
+from transfer.planning.score import Expectation, Measured, expect, quick_width
+from transfer.planning.world import Floats, RecommenderSettings
 
 TIGHTER = 0.99  # a dearer plan on the same rungs is kept where it is at least so much tighter
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from data.arm_table import ArmTable
 from data.errors import InputError
-from transfer.finished_curve import ALONG_TOKENS, FinishedCurve, Floats, fit_curve
-from transfer.horizons import Horizons, match_horizons
 from transfer.slope import Noise, Slope, fit_slope, pooled_noise
-from transfer.table_rows import Places, at_horizons
+from transfer.tables.curve import ALONG_TOKENS, FinishedCurve, Floats, fit_curve
+from transfer.tables.horizons import Horizons, match_horizons
+from transfer.tables.rows import Places, at_horizons
 
 MUCH_MORE = 2.0
 

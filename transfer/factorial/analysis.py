@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import InputError
-from transfer.factorial import Interaction
-from transfer.factorial_checks import PlanCheck, checks_of
-from transfer.factorial_pairs import PairStrings, mirrors, pair_contrasts
+from transfer.factorial.checks import PlanCheck, checks_of
+from transfer.factorial.pairs import PairStrings, mirrors, pair_contrasts
+from transfer.factorial.plans import Interaction
 from transfer.saving import Saving
 from transfer.student import quantile, welch_dof
 

@@ -1,7 +1,7 @@
 """Arms compared along their compute-optimal frontiers: how many times its FLOPs the baseline needs for an arm's loss.
 
 One row per budget is enough: the best that an arm does with so many FLOPs. The baseline's frontier is the smooth curve
-of `finished_curve`; what its points stray from it by more than their noise is kept, and interpolated between budgets.
+of `curve.py`; what its points stray from it by more than their noise is kept, and interpolated between budgets.
 """
 
 import math
@@ -11,10 +11,10 @@ import numpy as np
 
 from data.arm_table import ArmTable
 from data.errors import InputError
-from transfer.finished_curve import ALONG_FLOPS, FinishedCurve, Floats, fit_curve
-from transfer.pooling import RungCells, Term
 from transfer.slope import Noise, pooled_noise
-from transfer.table_rows import Places
+from transfer.tables.curve import ALONG_FLOPS, FinishedCurve, Floats, fit_curve
+from transfer.tables.pooling import RungCells, Term
+from transfer.tables.rows import Places
 
 REACH = math.log(2)
 """The frontier is followed so far, in ln FLOPs, beyond the baseline's smallest and largest budgets: no further than the

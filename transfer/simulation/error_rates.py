@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from data.errors import InputError
-from transfer.ladder_counts import BLOCK, Tally, count_block, planned_pairs
-from transfer.ladder_rates import ArmRates, ErrorRates, WorldRates, overall, world_rates
-from transfer.mix import MIX, UNTUNED
-from transfer.worlds import LadderWorld
+from transfer.simulation.counts import BLOCK, Tally, count_block, planned_pairs
+from transfer.simulation.mix import MIX, UNTUNED
+from transfer.simulation.rates import ArmRates, ErrorRates, WorldRates, overall, world_rates
+from transfer.simulation.worlds import LadderWorld
 
 __all__ = ["LADDERS", "MIX", "UNTUNED", "ArmRates", "ErrorRates", "LadderWorld", "WorldRates", "error_rates"]
 

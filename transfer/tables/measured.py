@@ -8,14 +8,14 @@ import numpy as np
 
 from data.arm_table import ArmTable
 from data.errors import InputError
-from transfer.baseline_curves import Baseline, read_baseline
-from transfer.finished_curve import FinishedCurve
-from transfer.frontier_cells import Frontier, fit_frontier, frontier_cells
-from transfer.pooling import Pooled, RungCells, pool
 from transfer.saving import Axis, Saving
 from transfer.slope import Noise, Slope
-from transfer.table_cells import Differences, cells_up_the_ladder, differences
-from transfer.table_rows import Places
+from transfer.tables.baseline import Baseline, read_baseline
+from transfer.tables.cells import Differences, cells_up_the_ladder, differences
+from transfer.tables.curve import FinishedCurve
+from transfer.tables.frontier import Frontier, fit_frontier, frontier_cells
+from transfer.tables.pooling import Pooled, RungCells, pool
+from transfer.tables.rows import Places
 from transfer.words import noisier
 
 AXES: tuple[Axis, ...] = ("tokens", "flops", "seconds")

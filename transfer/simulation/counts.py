@@ -1,4 +1,4 @@
-"""Simulated ladders judged as a study's are, and counted: what `transfer.error_rates` makes its shares from.
+"""Simulated ladders judged as a study's are, and counted: what `transfer.simulation.error_rates` makes its shares from.
 
 A block of ladders has a random stream of its own, so that the counts are the same however blocks are spread over
 processes.
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from transfer.aa import check
 from transfer.power import POWER, Expected, Settling, pair_variance, pairs_for, pairs_needed
 from transfer.saving import Saving, difference, savings_up_the_ladder
-from transfer.simulated import Ladder, simulate_arms
+from transfer.simulation.ladders import Ladder, simulate_arms
+from transfer.simulation.worlds import LadderWorld
 from transfer.words import STACK, Word, judge
-from transfer.worlds import LadderWorld
 
 Counts = NDArray[np.int64]
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import chdtri, ndtri
 from scipy.stats import qmc
 
-from transfer.plan_score import Measured
-from transfer.plan_world import Floats, RecommenderSettings
+from transfer.planning.score import Measured
+from transfer.planning.world import Floats, RecommenderSettings
 from transfer.power import ALPHA, POWER, Expected, Settling, pair_variance, pairs_needed, smallest_visible_saving
 from transfer.student import quantile, welch_dof
 from transfer.words import Word, choose_word

@@ -15,7 +15,7 @@ from scipy.stats import qmc
 
 from transfer.decay import LEAST_FOR_HIERARCHY
 from transfer.forecast import DISAGREEMENT, LEAST_SE, NORMAL_95, forecast
-from transfer.plan_world import Floats
+from transfer.planning.world import Floats
 from transfer.saving import Axis, Saving
 
 OUTCOMES = 16  # their mean width is within 2 % of that of hundreds; with 8 it would be 7 %

@@ -5,7 +5,7 @@ each world with findings of every kind; and worlds off that grid: short ladders,
 correlation that changes with size.
 """
 
-from transfer.worlds import LadderWorld
+from transfer.simulation.worlds import LadderWorld
 
 FOUR = (1e6, 3e6, 9e6, 27e6)
 STACKED: dict[str, object] = {"stack": ("shrinking", "constant"), "interaction": -0.1}

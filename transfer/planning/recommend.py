@@ -10,10 +10,10 @@ from typing import Any
 
 from data.errors import InputError
 from transfer.forecast import EXTRAPOLATED_BEYOND
-from transfer.plan_choice import Choice, Chosen
-from transfer.plan_ladders import HORIZONS
-from transfer.plan_words import chance_of, needed_pairs, right_word, visible_saving
-from transfer.plan_world import RecommenderSettings
+from transfer.planning.choice import Choice, Chosen
+from transfer.planning.ladders import HORIZONS
+from transfer.planning.words import chance_of, needed_pairs, right_word, visible_saving
+from transfer.planning.world import RecommenderSettings
 from transfer.saving import saved
 from transfer.student import quantile
 from transfer.words import Word

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.arm_table import ArmTable
-from transfer.baseline_curves import Baseline, BaselineRung
-from transfer.finished_curve import Floats
 from transfer.pair_variance import PairSpread, pooled_spreads
-from transfer.pooling import RungCells, Term
 from transfer.saving import Axis
-from transfer.table_rows import Places, Rows, at_horizons
+from transfer.tables.baseline import Baseline, BaselineRung
+from transfer.tables.curve import Floats
+from transfer.tables.pooling import RungCells, Term
+from transfer.tables.rows import Places, Rows, at_horizons
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""Many findings at once: plans of combinations, and what they say."""

@@ -1,0 +1,1 @@
+"""Which rungs, pairs and horizons to choose for a budget."""

@@ -1,0 +1,1 @@
+"""Ladders whose truth is known, and how often the rules err on them."""

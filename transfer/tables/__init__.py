@@ -1,0 +1,1 @@
+"""Verdicts on tables of runs that somebody made."""
