@@ -5,10 +5,9 @@ from pathlib import Path
 from analysis import chart_law, chart_profiles, chart_residuals
 from analysis.law_rows import rows_of
 from analysis.law_section import law_context
+from analysis.pages import write_page
 from analysis.report import Drawn, drawn, html_templates
 from analysis.style import make_scene
-from data.errors import InputError
-from data.locks import write_aside
 from data.run_table import RunTable
 from scaling.laws.outcome import FitOutcome
 
@@ -21,15 +20,7 @@ def write_fit_report(outcome: FitOutcome, table: RunTable, path: Path) -> Path:
     The line over compute and its band are there where the fit was made with `curve=True`. The same fit gives the same
     file. Raises InputError where the file cannot be written.
     """
-    page = render_fit_report(outcome, table)
-    try:
-        write_aside(path, page.encode())
-    except OSError as error:
-        raise InputError(
-            f"The report cannot be written to {path} ({error.strerror}): name a file in a folder that is there and "
-            "that you may write."
-        ) from error
-    return path
+    return write_page(render_fit_report(outcome, table), path)
 
 
 def render_fit_report(outcome: FitOutcome, table: RunTable) -> str:

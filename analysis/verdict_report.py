@@ -7,11 +7,10 @@ from typing import Any
 
 from analysis import chart_inverted, chart_verdict, verdict_sentences, verdict_tables
 from analysis.grid import one_line
+from analysis.pages import write_page
 from analysis.report import Drawn, html_templates
 from analysis.style import Drawing, to_svg
 from analysis.verdict_amounts import Answer, kept_together, name_text, several_horizons, texts
-from data.errors import InputError
-from data.locks import write_aside
 
 CURVE_X = {"tokens": "tokens, at each size", "flops": "FLOPs, along the frontier of budgets"}
 
@@ -22,15 +21,7 @@ def write_verdict_report(answer: Answer, command: str, path: Path) -> Path:
     `command` is printed as what made it; the same answer gives the same file. Raises InputError where the file cannot
     be written.
     """
-    page = render_verdict_report(answer, command)
-    try:
-        write_aside(path, page.encode())
-    except OSError as error:
-        raise InputError(
-            f"The report cannot be written to {path} ({error.strerror}): name a file in a folder that is there and "
-            "that you may write."
-        ) from error
-    return path
+    return write_page(render_verdict_report(answer, command), path)
 
 
 def render_verdict_report(answer: Answer, command: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from data.errors import InputError
+from data.setting_tables import read_table
 from search.keep import LOOKS
 
 
@@ -19,7 +18,6 @@ def _known_looks(looks: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Looks = Annotated[tuple[int, ...], Field(strict=False), AfterValidator(_known_looks)]
-Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class SearchSettings(BaseModel):
@@ -47,26 +45,3 @@ class SearchSettings(BaseModel):
         Raises InputError that names every key that is wrong, and for an unknown one what may have been meant.
         """
         return read_table("search", cls, values)
-
-
-def read_table(name: str, settings: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Check the table `name` of a settings file.
-
-    Raises InputError that names every key that is wrong, and for an unknown one what may have been meant.
-    """
-    try:
-        return settings.model_validate(dict(values))
-    except ValidationError as error:
-        problems = "; ".join(_problem(one["loc"], one["type"], one["msg"], settings) for one in error.errors())
-        raise InputError(f"[{name}] in the settings is wrong: {problems}.") from error
-
-
-def _problem(where: tuple[int | str, ...], kind: str, message: str, settings: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in where)
-    if kind == "extra_forbidden":
-        near = get_close_matches(key, settings.model_fields, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(settings.model_fields)}"
-        return f"'{key}' is not a setting ({hint})"
-    if kind == "missing":
-        return f"'{key}' is missing"
-    return f"'{key}': {message.removeprefix('Value error, ')}"

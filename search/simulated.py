@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data.setting_tables import read_table
 from search import keep
 from search.finish import FALSE_DISCOVERY_RATE, end
-from search.settings import Looks, read_table
+from search.settings import Looks
 
 Floats = NDArray[np.float64]
 

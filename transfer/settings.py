@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from data.errors import InputError
+from data.setting_tables import read_table
 from transfer.power import ALPHA
 
 
@@ -38,9 +38,4 @@ class TransferSettings(BaseModel):
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
         """Check the [transfer] table of a settings file; raises InputError that names the first key that is wrong."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"[transfer] in the settings is wrong at '{where}': {first['msg']}.") from error
+        return read_table("transfer", cls, values)

@@ -6,14 +6,13 @@ is kappa = beta B D^-beta and its curvature beta. A gain decays as lnS(N) = s (N
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.errors import InputError
+from data.setting_tables import read_table
 from transfer.saving import Axis, delta_of
 from transfer.slope import CURVATURE_RANGE
 
@@ -91,11 +90,7 @@ class RecommenderSettings(BaseModel):
 
         Raises InputError that names every key that is wrong, and for an unknown one what may have been meant.
         """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            problems = "; ".join(_problem(one["loc"], one["type"], one["msg"], cls) for one in error.errors())
-            raise InputError(f"[plan_world] in the settings is wrong: {problems}.") from error
+        return read_table("plan_world", cls, values)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -178,17 +173,3 @@ class RecommenderSettings(BaseModel):
         """Sd that `ratio_drift` adds to lnS at the target, for rungs with so many tokens per param."""
         apart = abs(math.log(tokens_per_param / self.target_tokens_per_param))
         return self.ratio_drift * apart * self.ln_speedup(self.target_params)
-
-
-def _problem(where: tuple[int | str, ...], kind: str, message: str, settings: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in where)
-    message = message.removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        *_, name = (str(part) for part in where)
-        known = list(BaselineLaw.model_fields if len(where) > 1 else settings.model_fields)
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-        return f"'{key}' is not a setting ({hint})"
-    if kind == "missing":
-        return f"'{key}' is missing"
-    return f"'{key}': {message}" if key else message

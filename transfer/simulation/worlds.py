@@ -7,13 +7,13 @@ lnS is the natural logarithm of the speed-up to the same finished loss. A world'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.errors import InputError
+from data.setting_tables import read_table
 from transfer.power import ALPHA
 from transfer.saving import Axis, delta_of
 from transfer.simulation.ladders import Floats, World
@@ -71,11 +71,7 @@ class LadderWorld(BaseModel):
 
         Raises InputError that names every key that is wrong, and for an unknown one what may have been meant.
         """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            problems = "; ".join(_problem(one["loc"], one["type"], one["msg"], cls) for one in error.errors())
-            raise InputError(f"[{TABLE}] in the settings is wrong: {problems}.") from error
+        return read_table(TABLE, cls, values)
 
     @model_validator(mode="before")
     @classmethod
@@ -186,13 +182,3 @@ def _spread(value: object, rungs: int) -> object:
 
 def _number(value: object, otherwise: float) -> float:
     return float(value) if isinstance(value, int | float) and 0 < value < 1 else otherwise
-
-
-def _problem(where: tuple[int | str, ...], kind: str, message: str, settings: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in where)
-    if kind == "extra_forbidden":
-        near = get_close_matches(key, settings.model_fields, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(settings.model_fields)}"
-        return f"'{key}' is not a setting ({hint})"
-    said = message.removeprefix("Value error, ")
-    return f"'{key}': {said}" if key else said
