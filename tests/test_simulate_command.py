@@ -133,7 +133,8 @@ def test_one_world_is_told_in_full(settings: Path, capsys: Capture) -> None:
     assert "40 simulated ladders in this world" in text
 
 
-def test_without_settings_the_mix_is_simulated(capsys: Capture) -> None:
+def test_without_settings_the_mix_is_simulated(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow terminal breaks names over lines
     text = said(capsys, "ladder", "--ladders", "1", "--workers", "1")
     assert text.startswith(f"Averaged over {len(MIX)} worlds, the 90 % intervals hold")
     tuned, untuned = text.split("Baseline tuned less than the arms, counted apart")
