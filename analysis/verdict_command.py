@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from analysis.verdict_answer import tokens_per_param, verdict_answer
-from analysis.verdict_study import study_answer
 from data.arm_table import ArmTable, read_arm_table
 from data.errors import InputError
 from data.run_columns import mapped_columns
@@ -91,6 +90,8 @@ def _command(source: Path, asked: Asked) -> str:
 
 
 def _of_study(source: Path, asked: Asked) -> dict[str, Any]:
+    # A table needs neither the store nor what reads it.
+    from analysis.verdict_study import study_answer
     from data.study import Study
 
     study = Study.open(source)

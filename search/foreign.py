@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import integrate, special, stats
+from scipy import integrate, special
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def noise_of(sd: float, dof: int = 1) -> Noise:
     """The chi-square interval of a standard deviation known from `dof` repeats: dof sd^2/s^2 ~ chi-square(dof)."""
     if not (np.isfinite(sd) and sd > 0 and dof > 0):
         raise ValueError("a standard deviation above 0 and at least one degree of freedom are needed")
-    low, high = (sd * float(np.sqrt(dof / stats.chi2.ppf(level, dof))) for level in (0.95, 0.05))
+    low, high = (sd * float(np.sqrt(dof / special.chdtri(dof, 1 - level))) for level in (0.95, 0.05))
     return Noise(sd, low, high, dof)
 
 
@@ -88,7 +88,7 @@ def larger(gains: ArrayLike, than: float) -> int:
 
 def beyond_chance(noise_sd: float, tries: int) -> float:
     """The gain that not one of `tries` empty trials passes, 19 times in 20: Bonferroni's normal quantile, in noise."""
-    return float(stats.norm.isf(LEVEL / tries)) * noise_sd
+    return -float(special.ndtri(LEVEL / tries)) * noise_sd
 
 
 def expected_lucky_keeps(tries: int) -> float:
@@ -115,5 +115,5 @@ def pairs_to_settle(gain: float, noise_sd: float) -> int | None:
     """
     if gain <= 0:
         return None
-    quantiles = float(stats.norm.isf(LEVEL) + stats.norm.ppf(POWER))
+    quantiles = float(special.ndtri(POWER) - special.ndtri(LEVEL))
     return max(2, int(np.ceil((quantiles * noise_sd / gain) ** 2)))
