@@ -41,10 +41,11 @@ def check_fairness(table: ArmTable) -> Fairness:
     sized = {arm: {at: _at_best_size(table, rows) for at, rows in of.items()} for arm, of in runs.items()}
     kept = {arm: {at: _at_best_rate(table, rows) for at, rows in of.items()} for arm, of in sized.items()}
     baseline = sized[table.baseline]
+    lost = np.flatnonzero(table.of_arm(table.baseline) & _nowhere(table) & ~table.finished)
     invalid = {}
     for arm in table.arms:
         shared = {place: rows for place, rows in sized[arm].items() if place in baseline}
-        why = _unfair(table, baseline, shared) or _baseline_lost(table, arm)
+        why = _unfair(table, baseline, shared) or _baseline_lost(table, arm, lost)
         if why:
             invalid[arm] = why
     finished = {
@@ -147,11 +148,16 @@ def _lost(table: ArmTable, rows: list[int], who: str, other: str) -> str:
     return f"a run of {who} is not finished but {status} ({said}); wait for it, or leave its rows out"
 
 
-def _baseline_lost(table: ArmTable, arm: str) -> str:
-    """Why an arm cannot be judged that finished where the baseline has runs and none of them finished."""
-    nowhere = (table.rung < 0) | ~np.isfinite(table.horizon)
-    lost = np.flatnonzero(table.of_arm(table.baseline) & nowhere & ~table.finished)
-    done = np.flatnonzero(table.of_arm(arm) & nowhere & table.finished)
+def _nowhere(table: ArmTable) -> NDArray[np.bool_]:
+    """Rows (m,) that stand at no rung and horizon of the finished baseline."""
+    return (table.rung < 0) | ~np.isfinite(table.horizon)
+
+
+def _baseline_lost(table: ArmTable, arm: str, lost: Rows) -> str:
+    """Why an arm cannot be judged that finished where the baseline has runs and none finished, which are `lost`."""
+    if not len(lost):
+        return ""
+    done = np.flatnonzero(table.of_arm(arm) & _nowhere(table) & table.finished)
     axes = ((table.flops, SAME),) if table.axis == "flops" else ((table.params, NEAR), (table.tokens, SAME))
     alike = np.ones((len(lost), len(done)), dtype=np.bool_)
     for column, tolerance in axes:
