@@ -1,9 +1,9 @@
 """Error rates of keep-or-drop in many simulated worlds: the table of docs/method.md, "Keep or drop".
 
-python benchmarks/simulate_search.py [searches]
+Run: .venv/bin/python benchmarks/simulate_search.py [--searches 400]
 """
 
-import sys
+import argparse
 from typing import Any
 
 from search.error_rates import Rate, error_rates
@@ -32,7 +32,9 @@ WORLDS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Print one row per world and rule."""
-    searches = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--searches", type=int, default=400)
+    searches = parser.parse_args().searches
     print("| world | rule | kept | false share | per null | per placebo | power | runs | bias | coverage |")
     for number, (name, settings) in enumerate(WORLDS.items()):
         more = min(700 // settings.get("proposals", 700), 5)  # small searches keep little each
