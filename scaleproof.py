@@ -14,30 +14,38 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from analysis import table_commands
 from analysis.simulate_command import app as simulate
+from analysis.terminal import AsJson, StudyPath, console, nothing_to_do
 from data.errors import InputError, ScaleproofError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from analysis.verdict_answer import verdict_answer
+    from data.arm_table import arm_table_of, read_arm_table
     from data.run_table import of_arrays, of_study, read_run_table
     from data.store import Store
     from data.study import Study
     from scaling.fitting import fit_table
     from scaling.laws.question import Target
     from transfer.presets import create_study
+    from transfer.tables.verdict import Ask, judge_table
 
 __all__ = [
+    "Ask",
     "Store",
     "Study",
     "Target",
     "app",
+    "arm_table_of",
     "create_study",
     "fit_table",
+    "judge_table",
     "main",
     "of_arrays",
     "of_study",
+    "read_arm_table",
     "read_run_table",
+    "verdict_answer",
 ]
 
 INTERRUPTED = 130
@@ -52,9 +60,7 @@ app = typer.Typer(
 
 app.add_typer(simulate, name="simulate")
 
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Runs at a time; found from the machine by default.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Preset = Annotated[str, typer.Option(help="demo, cpu, h100 or h100x8.")]
 Recipe = Annotated[Path | None, typer.Option(help="A baseline of your own, a Python file; it becomes STUDY/recipe.py.")]
 Corpus = Annotated[str | None, typer.Option(help="A .txt, .jsonl or .parquet file, or a folder of them.")]
@@ -79,11 +85,11 @@ def demo(
     from transfer.session import run_promotion
 
     study = _open(path) if (path / "study.toml").is_file() else create_study(path, "demo")
-    worked = run_search(study, _console(), workers)
-    worked = run_promotion(study, _console(), workers) or worked
+    worked = run_search(study, console(), workers)
+    worked = run_promotion(study, console(), workers) or worked
     worked = _fit_ladder(study) or worked
     if not worked and study.report_is_current:
-        _nothing_to_do("this demo is finished", as_json)
+        nothing_to_do("this demo is finished", as_json)
         report = study.report_html
     else:
         from analysis.report import refresh_report
@@ -136,8 +142,8 @@ def search(
     """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
     from search.session import run_search
 
-    if not run_search(_open_to_run(path), _console(), workers, trials, proposer):
-        _nothing_to_do("this search is finished", as_json)
+    if not run_search(_open_to_run(path), console(), workers, trials, proposer):
+        nothing_to_do("this search is finished", as_json)
     _print_rows(path, "select status, count(*) as trials from trials group by status order by status", as_json)
 
 
@@ -146,47 +152,12 @@ def promote(path: StudyPath, workers: Workers = None, as_json: AsJson = False) -
     """Measure the findings up the ladder: savings, verdicts, forecast and landing run."""
     from transfer.session import run_promotion
 
-    if not run_promotion(_open_to_run(path), _console(), workers):
-        _nothing_to_do("this promotion is finished", as_json)
+    if not run_promotion(_open_to_run(path), console(), workers):
+        nothing_to_do("this promotion is finished", as_json)
     _print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm", as_json)
 
 
-@app.command(epilog="Example: scaleproof fit runs.csv --target params=7e9,tokens=1.4e11")
-def fit(
-    source: Annotated[Path, typer.Argument(metavar="TABLE|STUDY", help="A .csv, .tsv or .parquet file, or a study.")],
-    *,
-    form: Annotated[str, typer.Option(help="auto to weigh laws by held-out runs, or a law: chinchilla, kaplan ...")] = (
-        "auto"
-    ),
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="params=N,tokens=D", help="A run to predict, by two of params, tokens and flops."),
-    ] = None,
-    split_column: Annotated[str | None, typer.Option(help="Column that says train or test.")] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Where the table has other headings.")
-    ] = None,
-    params_count: Annotated[str | None, typer.Option(help="'with embeddings' or 'without embeddings'.")] = None,
-    drop_largest_losses: Annotated[int, typer.Option(min=0, help="Leave out so many runs.")] = 0,
-    loss: Annotated[str, typer.Option(help="huber or least_squares, of the log loss.")] = "huber",
-    draws: Annotated[int | None, typer.Option(help="Resamplings behind the standard errors.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the resamplings.")] = 42,
-    report: Annotated[Path | None, typer.Option(help="Write pictures and tables to this HTML file.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Fit scaling laws to finished runs: the loss of a larger run with its interval, and compute-optimal sizes."""
-    from analysis.fit_command import Asked, run_fit
-    from analysis.fit_text import fit_text
-
-    asked = Asked(
-        split_column, column or (), drop_largest_losses, params_count, form, target or (), loss, draws, seed, report
-    )
-    with _console().status("fitting") as status:
-        fitted = run_fit(source, asked, status.update)
-    if fitted.outcome is None:
-        _nothing_to_do("the study holds this fit", as_json)
-    said = json.dumps(fitted.answer, indent=2, allow_nan=False) + "\n" if as_json else fit_text(fitted.answer)
-    typer.echo(said, nl=False)
+table_commands.add_to(app)
 
 
 @app.command(epilog="Example: scaleproof report studies/mine")
@@ -197,38 +168,8 @@ def report(path: StudyPath, as_json: AsJson = False) -> None:
     _open(path)
     written, changed = refresh_report(path)
     if not changed:
-        _nothing_to_do("the report is up to date", as_json)
+        nothing_to_do("the report is up to date", as_json)
     _print_answer(path, written, as_json)
-
-
-@app.command(epilog="Example: scaleproof verdict runs.csv --baseline adamw --column arm=optimizer --sigma 0.002")
-def verdict(
-    source: Annotated[Path, typer.Argument(metavar="TABLE|STUDY", help="A .csv, .tsv or .parquet file, or a study.")],
-    *,
-    baseline: Annotated[str | None, typer.Option(help="The arm to compare with; 'baseline' by default.")] = None,
-    sigma: Annotated[float | None, typer.Option(help="Noise of a run, nats per token, where no seeds tell it.")] = None,
-    axis: Annotated[str | None, typer.Option(help="tokens, flops (along the frontiers) or seconds.")] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="params=N|flops=C", help="Where to forecast; the ladder's next step by default."),
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Where the table has other headings.")
-    ] = None,
-    smallest_saving: Annotated[float | None, typer.Option(help="The smallest saving worth having; 0.01.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="One-sided level of the words; 0.05.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write pictures and tables to this HTML file.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Judge every arm of a table of runs, or of a study: does its gain transfer to larger scales?"""
-    from analysis.verdict_command import Asked, run_verdict
-    from analysis.verdict_text import verdict_text
-
-    answer = run_verdict(source, Asked(baseline, sigma, axis, target, column or (), smallest_saving, alpha, report))
-    said = json.dumps(answer, indent=2, allow_nan=False) + "\n" if as_json else verdict_text(answer)
-    typer.echo(said, nl=False)
-    if report is not None and not as_json:
-        typer.echo(f"\nReport: {report}")
 
 
 @app.command(epilog='Example: scaleproof sql studies/demo "select arm, rung, saving from savings" --format markdown')
@@ -247,25 +188,6 @@ def sql(
         sys.stdout.buffer.write(answer)
     else:
         typer.echo(answer, nl=False)
-
-
-@app.command("import", epilog="Example: scaleproof import results.tsv studies/theirs")
-def import_log(
-    log: Annotated[Path, typer.Argument(metavar="LOG", help="A .tsv, .csv or .parquet file, the baseline first.")],
-    path: StudyPath,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Where the log has other headings.")
-    ] = None,
-    seed_swap: Annotated[float | None, typer.Option(help="What a change of seed alone did to the metric.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take in the log of another search: how many of its keeps are larger than its own seed swap?"""
-    from analysis.import_log import run_import
-    from analysis.import_text import import_said
-
-    if not run_import(log, path, column or (), seed_swap):
-        _nothing_to_do("the study holds this log", as_json)
-    typer.echo(import_said(path, as_json=as_json), nl=False)
 
 
 @app.command(epilog="Example: scaleproof export studies/mine tables/ --format csv")
@@ -338,21 +260,11 @@ def _fit_ladder(study: Study) -> bool:
     from analysis.fit_command import fit_ladder
 
     try:
-        with _console().status("fitting scaling laws to the ladder") as status:
+        with console().status("fitting scaling laws to the ladder") as status:
             return fit_ladder(study, status.update)
     except InputError as error:
         typer.echo(f"No scaling law was fitted: {error}", err=True)
         return False
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _nothing_to_do(why: str, as_json: bool) -> None:
-    typer.echo(f"Nothing to do: {why}.", err=as_json)
 
 
 def _print_rows(path: Path, statement: str, as_json: bool) -> None:
@@ -380,6 +292,11 @@ def __getattr__(name: str) -> object:
         "of_arrays": "data.run_table",
         "of_study": "data.run_table",
         "fit_table": "scaling.fitting",
+        "read_arm_table": "data.arm_table",
+        "arm_table_of": "data.arm_table",
+        "judge_table": "transfer.tables.verdict",
+        "Ask": "transfer.tables.verdict",
+        "verdict_answer": "analysis.verdict_answer",
         "Target": "scaling.laws.question",
     }
     if name not in homes:

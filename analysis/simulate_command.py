@@ -16,6 +16,7 @@ import typer
 
 from analysis.grid import plain
 from analysis.simulate_settings import read_table, read_tables, settings_text
+from analysis.terminal import AsJson
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ SettingsFile = Annotated[
 ]
 ShowSettings = Annotated[bool, typer.Option("--show-settings", help="Print the settings as TOML, and end.")]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Of the random streams; from the settings.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command(epilog="Example: scaleproof simulate search --settings world.toml --searches 400")
