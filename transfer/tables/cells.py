@@ -72,22 +72,29 @@ class _Pairs:
 
 def _pairs(table: ArmTable, own: Rows, base: Rows) -> _Pairs:
     """Runs of one arm and horizon (k,): paired by seed where the two share seeds, else against the baseline's mean."""
-    by_seed = {table.seed[row]: row for row in base.tolist()} if table.has_seeds else {}
+    by_seed = {table.seed[row]: row for row in base.tolist() if table.seed[row] is not None}
     partners = [(row, by_seed[table.seed[row]]) for row in own.tolist() if table.seed[row] in by_seed]
-    flops = _mean_ln(table.flops[own] / table.tokens[own]) - _mean_ln(table.flops[base] / table.tokens[base])
+    flops = _mean(np.log(table.flops[own] / table.tokens[own])) - _mean(np.log(table.flops[base] / table.tokens[base]))
     if partners:
         mine, other = (np.array(rows) for rows in zip(*partners, strict=True))
         alone = len(own) - len(partners)
         times = np.log(table.seconds_per_token[mine] / table.seconds_per_token[other])
         return _Pairs(table.loss[mine], table.loss[other] - table.loss[mine], times[np.isfinite(times)], flops, alone)
-    time = _mean_ln(table.seconds_per_token[own]) - _mean_ln(table.seconds_per_token[base])
+    time = _mean(np.log(table.seconds_per_token[own])) - _mean(np.log(table.seconds_per_token[base]))
     times = np.array([time] if math.isfinite(time) else [])
-    return _Pairs(table.loss[own], np.array([table.loss[base].mean() - table.loss[own].mean()]), times, flops)
+    return _Pairs(table.loss[own], np.array([_mean(table.loss[base]) - _mean(table.loss[own])]), times, flops)
 
 
-def _mean_ln(values: Floats) -> float:
+def _mean(values: Floats) -> float:
+    """The mean of those (k,) that are known; nan where none is."""
+    if len(values) == 1:  # most tables have one run a cell, and NumPy's own mean takes far longer
+        return float(values[0])
     known = values[np.isfinite(values)]
-    return float(np.log(known).mean()) if len(known) else math.nan
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _squares(values: Floats) -> float:
+    return float(((values - values.mean()) ** 2).sum()) if len(values) > 1 else 0.0
 
 
 def _differences(rung: int, known: Sequence[tuple[int, _Pairs]]) -> Differences:
@@ -95,13 +102,13 @@ def _differences(rung: int, known: Sequence[tuple[int, _Pairs]]) -> Differences:
     return Differences(
         rung=rung,
         places=np.array([place for place, _ in known], dtype=np.intp),
-        losses=np.array([one.losses.mean() for one in pairs]),
-        gains=np.array([one.gains.mean() for one in pairs]),
+        losses=np.array([_mean(one.losses) for one in pairs]),
+        gains=np.array([_mean(one.gains) for one in pairs]),
         runs=np.array([float(len(one.losses)) for one in pairs]),
-        squares=sum(float(((one.gains - one.gains.mean()) ** 2).sum()) for one in pairs),
+        squares=sum(_squares(one.gains) for one in pairs),
         dof=sum(len(one.gains) - 1 for one in pairs),
-        times=np.array([one.times.mean() if len(one.times) else math.nan for one in pairs]),
-        time_squares=sum(float(((one.times - one.times.mean()) ** 2).sum()) for one in pairs if len(one.times)),
+        times=np.array([_mean(one.times) for one in pairs]),
+        time_squares=sum(_squares(one.times) for one in pairs),
         time_dof=sum(max(len(one.times) - 1, 0) for one in pairs),
         flops=np.array([one.flops for one in pairs]),
         alone=sum(one.alone for one in pairs),
@@ -109,16 +116,15 @@ def _differences(rung: int, known: Sequence[tuple[int, _Pairs]]) -> Differences:
 
 
 def cells_up_the_ladder(
-    found: Sequence[Differences], baseline: Baseline, axis: Axis, *, noisier: Mapping[int, float] | None = None
+    found: Sequence[Differences], baseline: Baseline, *, noisier: Mapping[int, float] | None = None
 ) -> list[RungCells]:
-    """lnS of one arm at each of its rungs and horizons; without those where it is out of the curve's range.
+    """lnS in tokens of one arm at each of its rungs and horizons, nan where it is out of the curve's range.
 
     `noisier` by rung asks what would follow if runs were so many times noisier: estimates stay, errors grow.
     """
     noises = [baseline.rungs[one.rung].noise for one in found]
     ratios = [one.squares / one.dof / n.sigma**2 if one.paired else None for one, n in zip(found, noises, strict=True)]
     spreads = pooled_spreads([PairSpread(d.dof + 1, c, n.dof) for d, c, n in zip(found, ratios, noises, strict=True)])
-    times = _times(found) if axis == "seconds" else None
     made = []
     for one, own, pooled in zip(found, ratios, spreads, strict=True):
         base = baseline.rungs[one.rung]
@@ -126,11 +132,15 @@ def cells_up_the_ladder(
         # Where nothing tells how the runs of a pair go together, an arm is compared with the curve, not run by run.
         ratio = 1.0 if own is None else (one.dof * own + 2 * pooled.ratio) / (one.dof + 2)
         dof = base.noise.dof if own is None else pooled.dof
-        extra = () if times is None else (Term(np.diag(times.covariance[0, 0] / one.runs), times.dof),)
-        cells = _cells(one, base, sigma, _Run(ratio * sigma**2, dof), extra)
-        if (kept := _along(one, cells, axis)) is not None:
-            made.append(kept)
+        made.append(_cells(one, base, sigma, _Run(ratio * sigma**2, dof)))
     return made
+
+
+def cells_along(found: Sequence[Differences], cells: Sequence[RungCells], axis: Axis) -> list[RungCells]:
+    """What `cells_up_the_ladder` made of `found`, on an axis: without cells, and rungs, that have no number there."""
+    times = _times(found) if axis == "seconds" else None
+    moved = (_along(one, of, axis, times) for one, of in zip(found, cells, strict=True))
+    return [one for one in moved if one is not None]
 
 
 class _Run(NamedTuple):
@@ -140,8 +150,7 @@ class _Run(NamedTuple):
     dof: float
 
 
-def _cells(one: Differences, base: BaselineRung, sigma: float, run: _Run, extra: tuple[Term, ...]) -> RungCells:
-    """lnS in tokens, nan out of the curve's range."""
+def _cells(one: Differences, base: BaselineRung, sigma: float, run: _Run) -> RungCells:
     tokens = base.tokens[one.places]
     gains = one.gains if one.paired else base.curve.loss(tokens) - one.losses
     ln_speedups, by_gain = base.curve.ln_speedup(tokens, gains)
@@ -152,16 +161,21 @@ def _cells(one: Differences, base: BaselineRung, sigma: float, run: _Run, extra:
         ln_scale=math.log(base.params),
         horizons=base.numbers[one.places],
         ln_speedups=ln_speedups,
-        terms=(data, shared, *extra),
+        terms=(data, shared),
         pairs=int(one.runs.min()),
     )
 
 
-def _along(one: Differences, cells: RungCells, axis: Axis) -> RungCells | None:
-    """The cells on another axis, without those that have no number there; None where none has."""
-    shift = {"tokens": np.zeros(len(one.flops)), "flops": one.flops, "seconds": one.times}[axis]
-    ln_speedups = cells.ln_speedups - shift
+def _along(one: Differences, cells: RungCells, axis: Axis, times: Term | None) -> RungCells | None:
+    ln_speedups = cells.ln_speedups
+    if axis != "tokens":
+        ln_speedups = ln_speedups - (one.flops if axis == "flops" else one.times)
+    terms = cells.terms
+    if times is not None:
+        terms = (*terms, Term(np.diag(times.covariance[0, 0] / one.runs), times.dof))
     keep = np.isfinite(ln_speedups)
+    if keep.all():
+        return replace(cells, ln_speedups=ln_speedups, terms=terms)
     if not keep.any():
         return None
     kept = np.ix_(keep, keep)
@@ -169,7 +183,7 @@ def _along(one: Differences, cells: RungCells, axis: Axis) -> RungCells | None:
         cells,
         horizons=cells.horizons[keep],
         ln_speedups=ln_speedups[keep],
-        terms=tuple(Term(term.covariance[kept], term.dof) for term in cells.terms),
+        terms=tuple(Term(term.covariance[kept], term.dof) for term in terms),
         pairs=int(one.runs[keep].min()),
     )
 
@@ -181,5 +195,5 @@ def _times(found: Sequence[Differences]) -> Term | None:
     if not dof:
         known = [one.times[np.isfinite(one.times)] for one in found]
         dof = sum(max(len(one) - 1, 0) for one in known)
-        squares = sum(float(((one - one.mean()) ** 2).sum()) for one in known if len(one))
+        squares = sum(_squares(one) for one in known)
     return Term(np.array([[squares / dof]]), float(dof)) if dof else None

@@ -11,7 +11,7 @@ from data.errors import InputError
 from transfer.saving import Axis, Saving
 from transfer.slope import Noise, Slope
 from transfer.tables.baseline import Baseline, read_baseline
-from transfer.tables.cells import Differences, cells_up_the_ladder, differences
+from transfer.tables.cells import Differences, cells_along, cells_up_the_ladder, differences
 from transfer.tables.curve import FinishedCurve
 from transfer.tables.frontier import Frontier, fit_frontier, frontier_cells
 from transfer.tables.pooling import Pooled, RungCells, pool
@@ -83,8 +83,12 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
         raise InputError(f"{table.source}: {next(iter(baseline.why_not.values()))}.")
     factors = {rung: noisier(assumed=one.noise.assumed) for rung, one in baseline.rungs.items()}
     found = {arm: differences(table, rows[arm], against, baseline) for arm in table.arms}
-    plain = {arm: cells_up_the_ladder(one, baseline, table.axis) for arm, one in found.items()}
-    noisy = {arm: cells_up_the_ladder(one, baseline, table.axis, noisier=factors) for arm, one in found.items()}
+    tokens = {arm: cells_up_the_ladder(one, baseline) for arm, one in found.items()}
+    plain = {arm: cells_along(one, tokens[arm], table.axis) for arm, one in found.items()}
+    noisy = {
+        arm: cells_along(one, cells_up_the_ladder(one, baseline, noisier=factors), table.axis)
+        for arm, one in found.items()
+    }
 
     def why_not(arm: str) -> str:
         if not rows[arm]:
@@ -103,7 +107,7 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
         curves=tuple(Inverted(rung, one.params, one.curve, 0.0) for rung, one in sorted(baseline.rungs.items())),
         pooled=_pool(plain, table.axis),
         noisy=_pool(noisy, table.axis),
-        cells={arm: _cells(table, rows[arm], one, baseline) for arm, one in found.items()},
+        cells={arm: _cells(table, rows[arm], one, tokens[arm], baseline) for arm, one in found.items()},
         why_not=why_not,
         notes=baseline.notes,
         warnings=(
@@ -175,10 +179,12 @@ def _pool(cells: Mapping[str, Sequence[RungCells]], axis: Axis) -> dict[str, Poo
     return {arm: one for arm, one in made.items() if one is not None}
 
 
-def _cells(table: ArmTable, places: Places, found: Sequence[Differences], baseline: Baseline) -> tuple[Cell, ...]:
+def _cells(
+    table: ArmTable, places: Places, found: Sequence[Differences], cells: Sequence[RungCells], baseline: Baseline
+) -> tuple[Cell, ...]:
     made = []
     axes = [axis for axis in AXES if axis != "seconds" or table.has_times]
-    by_axis = {axis: {one.ln_scale: one for one in cells_up_the_ladder(found, baseline, axis)} for axis in axes}
+    by_axis = {axis: {one.ln_scale: one for one in cells_along(found, cells, axis)} for axis in axes}
     for one in found:
         base = baseline.rungs[one.rung]
         for place, tokens, loss, gain in zip(
@@ -190,9 +196,9 @@ def _cells(table: ArmTable, places: Places, found: Sequence[Differences], baseli
         ):
             number = int(base.numbers[place])
             savings = {
-                axis: cells.cell(int(np.flatnonzero(cells.horizons == number)[0]), axis)
-                for axis, of in by_axis.items()
-                if (cells := of.get(math.log(base.params))) is not None and number in cells.horizons
+                axis: of.cell(int(np.flatnonzero(of.horizons == number)[0]), axis)
+                for axis, by_scale in by_axis.items()
+                if (of := by_scale.get(math.log(base.params))) is not None and number in of.horizons
             }
             rows = places[one.rung, tokens]
             params, flops = float(table.params[rows].mean()), float(table.flops[rows].mean())
