@@ -163,7 +163,8 @@ def test_shifting_or_scaling_all_losses_changes_nothing(gains: list[float], shif
     first, second = (savings_up_the_ladder([r], "tokens")[0] for r in (rung, other))
     assert second.ln_speedup == pytest.approx(first.ln_speedup, abs=1e-9)
     assert second.ln_speedup_se == pytest.approx(first.ln_speedup_se, rel=1e-6)
-    assert second.dof == pytest.approx(first.dof, rel=1e-5)
+    if first.ln_speedup_se > 1e-12:  # of a spread that is nothing but rounding, there are no degrees of freedom
+        assert second.dof == pytest.approx(first.dof, rel=1e-5)
 
 
 def test_the_difference_adds_variances() -> None:
