@@ -26,13 +26,13 @@ SMALLEST_SIGMA, LARGEST_SIGMA = 1e-9, 10.0
 class Asked:
     """The options of the command line as they were typed; all but the axis are for tables in files."""
 
-    baseline: str | None
-    sigma: float | None
-    axis: str | None
-    target: str | None
-    columns: Sequence[str]
-    smallest_saving: float | None
-    alpha: float | None
+    baseline: str | None = None
+    sigma: float | None = None
+    axis: str | None = None
+    target: str | None = None
+    columns: Sequence[str] = ()
+    smallest_saving: float | None = None
+    alpha: float | None = None
     report: Path | None = None
 
 

@@ -1,4 +1,4 @@
-"""Makes verdict.svg from a made-up table: `python docs/pictures/verdict.py`. The truth of every arm is below."""
+"""Makes verdict.svg from a made-up table: `python docs/pictures/draw_verdict.py`. The truth of every arm is below."""
 
 import csv
 import tempfile
@@ -47,10 +47,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "made-up.csv"
         write_table(table)
-        answer = run_verdict(table, Asked(None, None, None, "params=3e9", (), SMALLEST_SAVING))
+        answer = run_verdict(table, Asked(target="params=3e9", smallest_saving=SMALLEST_SAVING))
     chart = draw(answer)
     assert chart is not None
-    Path(__file__).with_suffix(".svg").write_text(to_svg(chart, "verdict"), encoding="utf-8")
+    Path(__file__).with_name("verdict.svg").write_text(to_svg(chart, "verdict"), encoding="utf-8")
 
 
 if __name__ == "__main__":
