@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from analysis.fit_amounts import amount, bounds, loss_text, percent_text, ratio_text
-from analysis.grid import Grid, one_line, to_table
+from analysis.grid import one_line, to_bare_table
 from analysis.wording import MISSING, count_of, percent
 
 MOST_TEST_ROWS = 8
@@ -103,7 +103,7 @@ def _forms(answer: Answer) -> str:
     what = (
         "errors on the largest runs held out and on the test rows" if tested else "errors on the largest runs held out"
     )
-    return f"Laws, each fitted freely, and their {what}\n{_table(columns, rows)}{_spread(answer, target)}"
+    return f"Laws, each fitted freely, and their {what}\n{to_bare_table(columns, rows)}{_spread(answer, target)}"
 
 
 def _spread(answer: Answer, target: int | None) -> str:
@@ -131,7 +131,9 @@ def _targets(answer: Answer) -> str:
         )
         for one in asked
     ]
-    return f"Predictions ({REACH})\n" + _table(("params", "tokens", "FLOPs", "loss", "90 % interval", BEYOND), rows)
+    return f"Predictions ({REACH})\n" + to_bare_table(
+        ("params", "tokens", "FLOPs", "loss", "90 % interval", BEYOND), rows
+    )
 
 
 def _tests(answer: Answer) -> str:
@@ -158,7 +160,7 @@ def _tests(answer: Answer) -> str:
         f"which is {percent_text(answer['mean_width_percent'])} of the loss wide on average\n({REACH})\n"
     )
     columns = ("params", "tokens", "observed", "predicted", "90 % interval", "error", BEYOND)
-    return said + _table(columns, rows)
+    return said + to_bare_table(columns, rows)
 
 
 def _optimal(answer: Answer) -> str:
@@ -186,7 +188,7 @@ def _optimal(answer: Answer) -> str:
     return (
         "Compute-optimal sizes: the least loss for so many FLOPs, with 90 % intervals\n"
         + "".join(grows)
-        + _table(("FLOPs", "approach", "params", "tokens", "tokens per param"), rows)
+        + to_bare_table(("FLOPs", "approach", "params", "tokens", "tokens per param"), rows)
         + f"{EXTRAPOLATED} extrapolated: over 4x beyond the FLOPs that the approach rests on.\n" * beyond
         + "".join(f"- {one_line(remark)}\n" for remark in remarks[:MOST_REMARKS])
         + (f"- {count_of(hidden, 'more remark')}: see --json.\n" if hidden > 0 else "")
@@ -200,11 +202,6 @@ def _said(answer: Answer) -> str:
         for kind, texts in (("Warning", answer["warnings"]), ("Note", notes))
         for text in dict.fromkeys(texts)
     )
-
-
-def _table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
-    """A table without the count of its rows."""
-    return to_table(Grid(tuple(columns), rows)).rstrip("\n").rpartition("\n")[0] + "\n"
 
 
 def _evenly(rows: Sequence[Answer], most: int) -> list[Answer]:

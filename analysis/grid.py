@@ -96,6 +96,11 @@ def escape_markdown(text: str) -> str:
     return MARKUP.sub(r"\\\g<0>", line)
 
 
+def to_bare_table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
+    """Return `to_table` without the count of its rows."""
+    return to_table(Grid(tuple(columns), rows)).rstrip("\n").rpartition("\n")[0] + "\n"
+
+
 def to_table(grid: Grid, width: int | None = None) -> str:
     """Return a table no wider than the terminal; one block per row where the columns cannot fit beside each other."""
     room = width or shutil.get_terminal_size((100, 24)).columns

@@ -11,6 +11,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.log_table import LogTable, read_log
+from data.run_columns import mapped_columns
 from data.spool import SpoolWriter
 from data.store import Store
 from data.study import OF_A_LOG, Study
@@ -34,7 +35,7 @@ def run_import(log: Path, study_path: Path, columns: Sequence[str] = (), seed_sw
     """
     if seed_swap is not None and not (math.isfinite(seed_swap) and seed_swap > 0):
         raise InputError(f"--seed-swap {seed_swap:g} is no noise; give a number above 0, in the log's own unit.")
-    table = read_log(log, _columns(columns))
+    table = read_log(log, mapped_columns(columns, "val_bpb=loss"))
     source = {"source": log.name, "digest": _digest(log), "columns": dict(table.columns)}
     study = _study(study_path, log, source)
     with study.lock():
@@ -142,16 +143,3 @@ def _fact(writer: SpoolWriter, name: str, value: dict[str, Any]) -> None:
 
 def _digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-
-
-def _columns(given: Sequence[str]) -> dict[str, str]:
-    """Our names with the log's, from texts like "val_bpb=loss"."""
-    columns: dict[str, str] = {}
-    for text in given:
-        name, equals, column = text.partition("=")
-        if not equals or not name.strip() or not column:
-            raise InputError(f"--column {text!r} is not NAME=COLUMN; write it like --column 'val_bpb=loss'.")
-        if name.strip() in columns:
-            raise InputError(f"--column gives {name.strip()} twice; map each name to one column.")
-        columns[name.strip()] = column
-    return columns

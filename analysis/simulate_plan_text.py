@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.fit_amounts import amount, ratio_text
-from analysis.grid import one_line
-from analysis.simulate_text import table
+from analysis.grid import one_line, to_bare_table
 from analysis.wording import MISSING, count_of, listed, percent, saving_text
 
 Answer = Mapping[str, Any]
@@ -73,7 +72,7 @@ def _rungs(answer: Answer) -> str:
     ]
     return (
         "The plan\n"
-        + table(("rung", "params", "tokens T", "pairs", "runs", "FLOPs", "expected saving (90 %)"), rows)
+        + to_bare_table(("rung", "params", "tokens T", "pairs", "runs", "FLOPs", "expected saving (90 %)"), rows)
         + f"Runs: baselines at {_multiples(best['horizons'])} ({best['horizon_seeds']} seeds each beside T), arms at "
         f"{_multiples(best['arms_at'])}, A/A pairs, and at the top the landing.\n"
     )
@@ -109,7 +108,7 @@ def _others(answer: Answer) -> str:
     return (
         f"The tightest of {answer['candidates']:,} plans (D/N: tokens per param; saving: at the target, 90 %; "
         "sees: the\nsmallest saving that the top rung can see; right: the chance of the right word)\n"
-        + table(columns, rows)
+        + to_bare_table(columns, rows)
         + f"{EXTRAPOLATED} extrapolated: over 4x beyond the highest rung.\n"
         * any(one["extrapolated"] for one in answer["plans"])
     )
@@ -126,7 +125,7 @@ def _budgets(answer: Answer) -> str:
     least = answer["least_flops_to_tell"]
     enough = "" if least is None else f"The cheapest plan found that tells a gain costs {flops_text(least)} FLOPs.\n"
     columns = ("budget", "rungs", "pairs", "saving, %", "tells a gain")
-    return "Cheaper and dearer budgets, in FLOPs\n" + table(columns, rows) + enough
+    return "Cheaper and dearer budgets, in FLOPs\n" + to_bare_table(columns, rows) + enough
 
 
 def _rests(answer: Answer) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.grid import Grid, one_line, to_table
+from analysis.grid import one_line, to_bare_table
 from analysis.wording import MISSING, digits, listed, percent
 
 Answer = Mapping[str, Any]
@@ -41,11 +41,6 @@ def ladder_text(answer: Answer) -> str:
     return "\n".join(text for part in parts if (text := part(answer)))
 
 
-def table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
-    """A table without the count of its rows."""
-    return to_table(Grid(tuple(columns), rows)).rstrip("\n").rpartition("\n")[0] + "\n"
-
-
 def _search_head(rules: Answer) -> str:
     return (
         f"Screen and confirm keeps {_found(rules[CONFIRMED], 'changes a search', ' of the real gains')}.\n"
@@ -64,7 +59,7 @@ def _found(rates: Answer, changes: str, gains: str) -> str:
 
 def _search_rates(rules: Answer) -> str:
     rows = [(said, *(_rate(name, rules[rule][name]) for rule in (CONFIRMED, GREEDY))) for name, said in RATES.items()]
-    return "Per search (± one standard error)\n" + table(("", CONFIRMED, "greedy keep-if-lower"), rows)
+    return "Per search (± one standard error)\n" + to_bare_table(("", CONFIRMED, "greedy keep-if-lower"), rows)
 
 
 def _rate(name: str, rate: Answer) -> str:
@@ -119,7 +114,7 @@ def _worlds(answer: Answer) -> str:
     return (
         "By world, in % (wrong: gone at the top, yet called transfers or grows; right: the right word; planned: with\n"
         "the pairs that are planned for it; frozen: sound rungs that A/A stops)\n"
-        + table(("world", "coverage", "wrong", "right", "planned", "frozen", "fragile"), rows)
+        + to_bare_table(("world", "coverage", "wrong", "right", "planned", "frozen", "fragile"), rows)
     )
 
 
@@ -142,7 +137,7 @@ def _truths(answer: Answer) -> str:
     note = f"{APART} a gain too small to be worth having: counted apart from all rates above.\n"
     return (
         "Words by truth, in % (planned: right with the pairs that are planned for it)\n"
-        + table(("truth", "deserves", "right", "planned", "pairs", "words given"), rows)
+        + to_bare_table(("truth", "deserves", "right", "planned", "pairs", "words given"), rows)
         + note * any(row[0].endswith(APART) for row in rows)
     )
 
@@ -172,7 +167,7 @@ def _by_rung(answer: Answer) -> str:
         for name, arm in worlds[0]["arms"].items()
     ]
     rungs = [f"rung {place}" for place in range(len(worlds[0]["coverage_by_rung"]))]
-    return "Coverage of the 90 % intervals by rung, in %\n" + table(("truth", *rungs, "no number"), rows)
+    return "Coverage of the 90 % intervals by rung, in %\n" + to_bare_table(("truth", *rungs, "no number"), rows)
 
 
 def _stacks(answer: Answer) -> str:
@@ -192,7 +187,7 @@ def _untuned(answer: Answer) -> str:
     apart = ", counted apart" if any(world["tuned"] for world in answer["worlds"]) else ""
     return (
         f"Baseline tuned less than the arms{apart}: findings without a gain are called, in %\n"
-        + table(("world", "words given"), rows)
+        + to_bare_table(("world", "words given"), rows)
         + "No statistic of pairs can see this; equal numbers of tuning trials keep it out.\n"
     )
 

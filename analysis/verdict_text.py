@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from analysis.fit_amounts import amount
-from analysis.grid import Grid, one_line, to_table
+from analysis.grid import one_line, to_bare_table
+from analysis.verdict_amounts import saved, several_horizons
 from analysis.wording import MISSING, count_of, percent, percent_interval, shortened
 
 Answer = Mapping[str, Any]
@@ -60,7 +61,7 @@ def _words(answer: Answer) -> str:
     fragile = f"{FRAGILE} fragile: a modest change of assumptions changes the word.\n"
     far = f"{EXTRAPOLATED} extrapolated: over 4x beyond the highest rung.\n"
     return (
-        _table(columns, rows)
+        to_bare_table(columns, rows)
         + "retention: ln speed-up at the highest rung less that at rung 0. trend: per tenfold params.\n"
         + f"forecast: at {_target(target)}.\n" * (target is not None)
         + fragile * any(one["fragile"] for one in answer["arms"])
@@ -79,17 +80,17 @@ def _rungs(answer: Answer) -> str:
         by_size = {one[key]: one for one in arm["pooled"]}
         if by_size:
             rows.append((shortened(arm["arm"], LONGEST_NAME), *(_speedup(by_size.get(size)) for size in sizes)))
-    pooled = ", pooled over horizons" if _many_horizons(answer) else ""
+    pooled = ", pooled over horizons" if several_horizons(answer) else ""
     grid = [("arm", *map(amount, sizes)), *rows]
     if len(sizes) > MOST_RUNGS_ACROSS:
         grid = list(zip(*[(key, *grid[0][1:]), *grid[1:]], strict=True))
-    return f"Speed-up (90 % interval) by {key}{pooled}\n" + _table([str(one) for one in grid[0]], grid[1:])
+    return f"Speed-up (90 % interval) by {key}{pooled}\n" + to_bare_table([str(one) for one in grid[0]], grid[1:])
 
 
 def _horizons(answer: Answer) -> str:
     """Speed-ups at every horizon, where there are several and not too many to read."""
     cells = [(arm["arm"], one) for arm in answer["arms"] for one in arm["rungs"]]
-    if not _many_horizons(answer) or len(cells) > MOST_CELLS * 2:
+    if not several_horizons(answer) or len(cells) > MOST_CELLS * 2:
         return ""
     rungs = sorted({one["rung"] for _, one in cells})
     sizes = {one["rung"]: one["params"] for _, one in cells}
@@ -102,7 +103,7 @@ def _horizons(answer: Answer) -> str:
             speeds = (f"{found[rung]['speedup']:.2f}" if rung in found else MISSING for rung in rungs)
             rows.append((shortened(arm["arm"], LONGEST_NAME), ratio, *speeds))
     columns = ("arm", "tokens per param", *(amount(sizes[rung]) for rung in rungs))
-    return "Speed-up by horizon\n" + _table(columns, rows)
+    return "Speed-up by horizon\n" + to_bare_table(columns, rows)
 
 
 def _times(answer: Answer) -> str:
@@ -176,7 +177,7 @@ def _forecasts(answer: Answer) -> str:
     ]
     if any(errors):
         rows.append(("mean absolute error", *(f"{sum(one) / len(one):.3f}" if one else MISSING for one in errors)))
-    return "Forecast speed-up (error of the same method for the top rung, from those below)\n" + _table(
+    return "Forecast speed-up (error of the same method for the top rung, from those below)\n" + to_bare_table(
         ("arm", *METHODS), rows
     )
 
@@ -194,7 +195,11 @@ def _interactions(answer: Answer) -> str:
         rows.append((shortened(one["arm"], LONGEST_NAME), one["kind"], _interval(one)))
         for effect in (one["detail"] or {}).get("findings", []):
             rows.append((shortened(effect["finding"], LONGEST_NAME), "main effect, half-stack", _interval(effect)))
-    return "Interactions (ln speed-up, 90 % interval)\n" + _table(("arm", "kind", "ln speed-up"), rows) if rows else ""
+    return (
+        "Interactions (ln speed-up, 90 % interval)\n" + to_bare_table(("arm", "kind", "ln speed-up"), rows)
+        if rows
+        else ""
+    )
 
 
 def _reasons(answer: Answer) -> str:
@@ -221,10 +226,6 @@ def _key(answer: Answer) -> str:
     )
 
 
-def _many_horizons(answer: Answer) -> bool:
-    return any(len(arm["rungs"]) > len(arm["pooled"]) for arm in answer["arms"])
-
-
 def _unit(answer: Answer) -> str:
     return "FLOPs" if _key(answer) == "flops" else "params"
 
@@ -236,12 +237,8 @@ def _target(one: Answer | None) -> str:
 
 
 def _saving(one: Answer) -> str:
-    low, high = _saved(one["speedup_low"]), _saved(one["speedup_high"])
-    return f"{percent(_saved(one['speedup']))} ({percent_interval(low, high)})"
-
-
-def _saved(speedup: float | None) -> float | None:
-    return None if not speedup else 1 - 1 / speedup
+    low, high = saved(one["speedup_low"]), saved(one["speedup_high"])
+    return f"{percent(saved(one['speedup']))} ({percent_interval(low, high)})"
 
 
 def _speedup(one: Answer | None) -> str:
@@ -272,8 +269,3 @@ def _signed(value: float | None) -> str:
 
 def _change(ln_ratio: float) -> str:
     return f"{100 * math.expm1(ln_ratio):+.1f} %"
-
-
-def _table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
-    """A table without the count of its rows."""
-    return to_table(Grid(tuple(columns), rows)).rstrip("\n").rpartition("\n")[0] + "\n"

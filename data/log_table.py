@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 from data.run_checks import Origin, is_unknown, listed, number, short
+from data.run_columns import own_columns
 from data.table_files import column_names, read_columns
 
 Status = Literal["kept", "dropped", "crashed"]
@@ -93,13 +94,7 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> LogTable:
 
 def _own_names(path: Path, there: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
     """Our names of the columns to read, each with the file's."""
-    if unknown := sorted(set(mapped) - set(NAMES)):
-        raise InputError(f"{path}: {listed(unknown)} cannot be mapped; the names are {', '.join(NAMES)}.")
-    for name, column in mapped.items():
-        if column not in there:
-            raise InputError(f"{path} has no column {column!r}, to which {name} is mapped; it has {listed(there)}.")
-    own = {name: mapped.get(name, name) for name in NAMES}
-    found = {name: column for name, column in own.items() if column in there}
+    found = own_columns(str(path), there, mapped, NAMES)
     missing = [name for name in NEEDED if name not in found]
     if not any(metric in found for metric in UNITS):
         missing.append(" or ".join(UNITS))

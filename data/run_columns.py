@@ -37,7 +37,7 @@ def choose_columns(
         InputError: for an unknown name, a column that is not there or used twice, or too few columns.
     """
     require_count(source, wanted)
-    own = _own_names(source, there, mapped, NAMES)
+    own = own_columns(source, there, mapped, NAMES)
     bare = own.pop("params_non_embedding", None)
     count = wanted or ("without embeddings" if bare is not None and "params" not in own else "as given")
     if count == "without embeddings":
@@ -68,7 +68,7 @@ def choose_arm_columns(
     """
     if axis not in get_args(ComparedOn):
         raise InputError(f"{source}: axis {axis!r} is unknown; use {listed(get_args(ComparedOn))}.")
-    own = _own_names(source, there, mapped, ARM_NAMES)
+    own = own_columns(source, there, mapped, ARM_NAMES)
     for name in ("arm", "loss"):
         _require_column(source, name, own, there)
     if axis != "flops" or "flops" not in own:
@@ -106,8 +106,12 @@ def _require_apart(source: str, own: Mapping[str, str], names: Iterable[str]) ->
         raise InputError(f"{source}: {listed(twice)} is mapped to twice; map each name to a column of its own.")
 
 
-def _own_names(source: str, there: Sequence[str], mapped: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    """Those of our `names` that the table has columns for, each with the table's."""
+def own_columns(source: str, there: Sequence[str], mapped: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Those of our `names` that the table has columns for, each with the table's.
+
+    Raises:
+        InputError: for a name that is not ours, and for a column that is not there.
+    """
     if unknown := sorted(set(mapped) - set(names)):
         raise InputError(f"{source}: {listed(unknown)} cannot be mapped; the names are {', '.join(names)}.")
     for name, column in mapped.items():
@@ -117,13 +121,13 @@ def _own_names(source: str, there: Sequence[str], mapped: Mapping[str, str], nam
     return {name: column for name, column in own.items() if column in there}
 
 
-def mapped_columns(given: Sequence[str]) -> dict[str, str]:
-    """Our names with the table's, from texts like "params=Model Size"; raises InputError for what is not like that."""
+def mapped_columns(given: Sequence[str], example: str = "params=Model Size") -> dict[str, str]:
+    """Our names with the table's, from texts like `example`; raises InputError for what is not like that."""
     columns: dict[str, str] = {}
     for text in given:
         name, equals, column = text.partition("=")
         if not equals or not name.strip() or not column:
-            raise InputError(f"--column {text!r} is not NAME=COLUMN; write it like --column 'params=Model Size'.")
+            raise InputError(f"--column {text!r} is not NAME=COLUMN; write it like --column {example!r}.")
         if name.strip() in columns:
             raise InputError(f"--column gives {name.strip()} twice; map each name to one column.")
         columns[name.strip()] = column

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from arm_tables import write
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from data.arm_checks import STATUSES
 from data.arm_table import ArmTable, arm_table_of, read_arm_table
@@ -34,17 +33,6 @@ Columns = Mapping[str, Sequence[Any]]
 
 def of(**changed: Any) -> ArmTable:
     return arm_table_of({name: column for name, column in {**GOOD, **changed}.items() if column is not None})
-
-
-def write(path: Path, columns: Columns) -> Path:
-    if path.suffix == ".parquet":
-        parquet.write_table(pa.table(dict(columns)), path)
-        return path
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
 
 
 def complaint(path: Path, table: Columns, **options: Any) -> str:
