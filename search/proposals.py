@@ -21,7 +21,9 @@ class Proposal:
 
     slug names it for ever: lower-case words and digits joined by hyphens. scale_rule says in words or as a rule how the
     edit follows scale; expected_scaling what its proposer expects of it up the ladder, to be held against the verdict.
-    placebo: changes nothing but the random stream. cost_usd: what it cost to propose.
+    placebo: changes nothing but the random stream. cost_usd: what it cost to propose. expected_effect: what its proposer
+    expects it to take off the finished loss on rung 0, nats per token. proposer: who made it, where that is not the
+    name of the search's own proposer.
     """
 
     title: str
@@ -34,6 +36,8 @@ class Proposal:
     edit: Edit
     placebo: bool = False
     cost_usd: float = 0.0
+    expected_effect: float | None = None
+    proposer: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a slug or an expected scaling that no reader would understand."""
@@ -48,6 +52,8 @@ class Outcome:
     """How a proposal ended on rung 0, in nats per token, positive better.
 
     screen_difference is that of its one screening pair; effect and its 90 % interval are there once it was confirmed.
+    ended: whether nothing more will be run for it in this search. seconds: what its runs took. The proposal is there for
+    proposers that read what others tried.
     """
 
     slug: str
@@ -56,6 +62,21 @@ class Outcome:
     effect_low: float | None = None
     effect_high: float | None = None
     screen_difference: float | None = None
+    ended: bool = True
+    reason: str = ""
+    seconds: float = 0.0
+    proposal: Proposal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a proposal could not be tried: it does not apply, or is refused before its run, or its run crashed.
+
+    kind: what failed. reason: one sentence for the proposer, capped, with a quoted tail of the traceback for a crash.
+    """
+
+    kind: Literal["edit", "preflight", "crash"]
+    reason: str
 
 
 class Proposer(Protocol):
@@ -65,9 +86,20 @@ class Proposer(Protocol):
     def name(self) -> str:
         """The name that trials carry in the store."""
 
-    def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
+    @property
+    def batch(self) -> int:
+        """The most proposals to ask for at a time; the same on any machine, since a resumed search asks alike."""
+
+    def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal] | None:
         """Give up to count proposals that the history does not hold yet; an empty list means exhausted.
 
-        A pure function of the history, whoever's outcomes stand in it: asked again with the same history, it gives the
-        same proposals, so that a search that was cut off goes on where it stood.
+        None says: not before more of the history has ended. Asked again from the start, as a resumed search does, it
+        gives the same lists again, whether from a record of what it gave or since they follow from the history alone.
+        It may take its time: the search asks in a thread of its own.
+        """
+
+    def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
+        """A proposal in the place of one that could not be tried, of the same slug, or None to leave it.
+
+        Asked again for the same proposal and failure kind, it gives the same answer.
         """
