@@ -1,0 +1,361 @@
+"""A server on loopback that speaks the Messages protocol; a script stands behind it in the place of a model.
+
+As a process: `python tests/messages_server.py --script module:function` prints its port, and one JSON line per request
+into the file of `--log`. The script is a callable from a request's body to a Reply.
+"""
+
+import argparse
+import json
+import random
+import socket
+import struct
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Self, cast
+
+from messages_replies import Reply, Researcher, error, error_body, events, refusal, text, tools
+from messages_rules import COUNTED, KNOWN, Cache, WrongRequestError, check, count
+
+__all__ = ["KEY", "Exchange", "MessagesServer", "Reply", "Researcher", "error", "refusal", "text", "tools"]
+
+KEY = "sk-ant-loopback-0123456789"
+MAX_BYTES = 32 << 20
+
+
+@dataclass
+class Exchange:
+    """One request to the server; `sent`: whether its answer went out to the last byte."""
+
+    path: str
+    body: dict[str, Any]
+    reply: Reply | None = None
+    status: int = 0
+    usage: dict[str, Any] = field(default_factory=dict)
+    sent: bool = False
+
+
+class MessagesServer:
+    """The service, in threads of this process, until closed. Usable in a `with` block.
+
+    exchanges: every request in the order of its arrival. batch_polls: how often a batch is looked at before it has
+    ended.
+    """
+
+    def __init__(
+        self,
+        script: Researcher,
+        *,
+        port: int = 0,
+        key: str = KEY,
+        models: frozenset[str] | None = None,
+        context_tokens: int = 1_000_000,
+        batch_polls: int = 1,
+        log: Path | None = None,
+    ) -> None:
+        """Start to listen."""
+        self.script, self.key, self.models, self.context_tokens = script, key, models, context_tokens
+        self.batch_polls, self.log = batch_polls, log
+        self.exchanges: list[Exchange] = []
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.cache = Cache()
+        self.lock = threading.Lock()
+        self.number = 0
+        self._http = _Server(("127.0.0.1", port), _Handler)
+        self._http.owner = self
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port it listens at."""
+        return int(self._http.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The base URL for the SDK."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def asked(self, path: str = "/v1/messages") -> list[Exchange]:
+        """The requests to one path."""
+        return [one for one in self.exchanges if one.path == path]
+
+    def close(self) -> None:
+        """Stop listening; what is being answered goes on."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def __enter__(self) -> Self:
+        """Use the server in a `with` block that closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        self.close()
+
+    def next_id(self, kind: str) -> str:
+        """A name that was not given before."""
+        with self.lock:
+            self.number += 1
+            return f"{kind}_{self.number:06d}"
+
+    def answer(self, body: dict[str, Any]) -> tuple[Reply, dict[str, Any]]:
+        """What the script says to a request, and the usage of it."""
+        try:
+            check(body, KNOWN)
+        except WrongRequestError as wrong:
+            return error(400, str(wrong)), {}
+        if self.models is not None and body["model"] not in self.models:
+            return error(404, f"model: {body['model']}"), {}
+        tokens = count(body)
+        if tokens > self.context_tokens:
+            return error(400, f"prompt is too long: {tokens} tokens > {self.context_tokens} maximum"), {}
+        with self.lock:
+            reply = self.script(body)
+            usage = {} if reply.status or reply.drop == "before" else self.cache.usage(body)
+        written = -(-len(json.dumps(reply.content)) // 4) if reply.content else 1
+        usage["output_tokens"] = written if reply.output_tokens is None else reply.output_tokens
+        return reply, usage
+
+    def message(self, body: dict[str, Any], reply: Reply, usage: dict[str, Any]) -> dict[str, Any]:
+        """The answer in the shape of the protocol."""
+        content = [{name: part for name, part in block.items() if name != "raw"} for block in reply.content]
+        for block in content:
+            if block["type"] == "tool_use":
+                block.setdefault("id", self.next_id("toolu"))
+                block.setdefault("input", {})
+        refused = reply.stop_reason == "refusal"
+        return {
+            "id": self.next_id("msg"),
+            "type": "message",
+            "role": "assistant",
+            "model": body["model"],
+            "content": content,
+            "stop_reason": reply.stop_reason,
+            "stop_sequence": None,
+            "stop_details": {"type": "refusal", "category": reply.category, "explanation": None} if refused else None,
+            "usage": usage,
+        }
+
+    def note(self, exchange: Exchange) -> None:
+        """Write what became of a request into the log, where there is one."""
+        if self.log is not None:
+            line = {
+                "path": exchange.path,
+                "status": exchange.status,
+                "sent": exchange.sent,
+                "usage": exchange.usage,
+                "body": exchange.body,
+            }
+            with self.lock, self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    owner: MessagesServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away, as killed ones do, is no news."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    @property
+    def owner(self) -> MessagesServer:
+        """The server."""
+        return cast(_Server, self.server).owner
+
+    def do_POST(self) -> None:
+        """Messages, counts and batches."""
+        size = int(self.headers.get("content-length", 0))
+        raw = self.rfile.read(size)
+        exchange = Exchange(self.path, json.loads(raw) if raw and size <= MAX_BYTES else {})
+        with self.owner.lock:
+            self.owner.exchanges.append(exchange)
+        try:
+            self._serve(exchange, size)
+        finally:
+            self.owner.note(exchange)
+
+    def do_GET(self) -> None:
+        """How a batch stands, and its results."""
+        exchange = Exchange(self.path, {})
+        with self.owner.lock:
+            self.owner.exchanges.append(exchange)
+        name, _, rest = self.path.removeprefix("/v1/messages/batches/").partition("/")
+        batch = self.owner.batches.get(name)
+        if not self._known_key():
+            self._error(exchange, error(401))
+        elif batch is None:
+            self._error(exchange, error(404, f"batch {name} not found"))
+        elif rest == "results":
+            lines = "".join(json.dumps(one) + "\n" for one in batch["results"])
+            self._send(exchange, 200, lines.encode(), "application/binary")
+        else:
+            batch["looks"] += 1
+            self._json(exchange, 200, self._batch_state(name, batch))
+
+    def _serve(self, exchange: Exchange, size: int) -> None:
+        path = exchange.path
+        if not self._known_key():
+            self._error(exchange, error(401))
+        elif size > MAX_BYTES:
+            self._error(exchange, error(413))
+        elif path == "/v1/messages":
+            self._messages(exchange)
+        elif path == "/v1/messages/count_tokens":
+            self._count(exchange)
+        elif path == "/v1/messages/batches":
+            self._batch(exchange)
+        elif path.startswith("/v1/messages/batches/") and path.endswith("/cancel"):
+            self._cancel(exchange, path.split("/")[4])
+        else:
+            self._error(exchange, error(404, f"{path} not found"))
+
+    def _known_key(self) -> bool:
+        given = self.headers.get("authorization", "").removeprefix("Bearer ") or self.headers.get("x-api-key", "")
+        return given == self.owner.key and "anthropic-version" in self.headers
+
+    def _messages(self, exchange: Exchange) -> None:
+        reply, exchange.usage = self.owner.answer(exchange.body)
+        exchange.reply = reply
+        if reply.gate is not None:
+            reply.gate.wait()
+        if reply.drop == "before":
+            self._drop()
+        elif reply.status is not None:
+            self._error(exchange, reply)
+        elif exchange.body.get("stream"):
+            self._stream(exchange, reply)
+        else:
+            self._json(exchange, 200, self.owner.message(exchange.body, reply, exchange.usage))
+
+    def _count(self, exchange: Exchange) -> None:
+        try:
+            check(exchange.body, COUNTED)
+        except WrongRequestError as wrong:
+            self._error(exchange, error(400, str(wrong)))
+        else:
+            self._json(exchange, 200, {"input_tokens": count(exchange.body)})
+
+    def _stream(self, exchange: Exchange, reply: Reply) -> None:
+        message = self.owner.message(exchange.body, reply, exchange.usage)
+        self._head(200, "text/event-stream", {"transfer-encoding": "chunked"})
+        exchange.status = 200
+        whole = list(events(message, reply))
+        cut = reply.stream_error or reply.drop
+        for event in whole[: max(2, len(whole) - 3)] if cut else whole:
+            self._event(event)
+        if reply.stream_error:
+            self._event({"type": "error", "error": {"type": reply.stream_error, "message": "Overloaded"}})
+        if reply.drop:
+            self._drop()
+            return
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+        exchange.sent = not reply.stream_error
+
+    def _event(self, event: dict[str, Any]) -> None:
+        data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+    def _batch(self, exchange: Exchange) -> None:
+        wanted = exchange.body.get("requests", [])
+        names = [one["custom_id"] for one in wanted]
+        if not names or len(set(names)) < len(names) or any(len(name) > 64 or "." in name for name in names):
+            self._error(exchange, error(400, "requests: custom_id should be unique and match '^[a-zA-Z0-9_-]{1,64}$'"))
+            return
+        name = self.owner.next_id("msgbatch")
+        results = [{"custom_id": one["custom_id"], "result": self._result(one["params"])} for one in wanted]
+        random.Random(name).shuffle(results)
+        self.owner.batches[name] = {"results": results, "looks": 0, "canceled": False}
+        self._json(exchange, 200, self._batch_state(name, self.owner.batches[name]))
+
+    def _result(self, params: dict[str, Any]) -> dict[str, Any]:
+        reply, usage = self.owner.answer(params)
+        if reply.batch is not None:
+            return {"type": reply.batch}
+        if reply.status is not None:
+            return {"type": "errored", "error": error_body(reply, "req_of_a_batch")}
+        message = self.owner.message(params, reply, {**usage, "service_tier": "batch"})
+        return {"type": "succeeded", "message": message}
+
+    def _cancel(self, exchange: Exchange, name: str) -> None:
+        batch = self.owner.batches[name]
+        batch["canceled"] = True
+        batch["results"] = [{"custom_id": one["custom_id"], "result": {"type": "canceled"}} for one in batch["results"]]
+        self._json(exchange, 200, self._batch_state(name, batch))
+
+    def _batch_state(self, name: str, batch: dict[str, Any]) -> dict[str, Any]:
+        ended = batch["looks"] >= self.owner.batch_polls
+        kinds = [one["result"]["type"] for one in batch["results"]] if ended else []
+        tallies = {kind: kinds.count(kind) for kind in ("succeeded", "errored", "canceled", "expired")}
+        return {
+            "id": name,
+            "type": "message_batch",
+            "processing_status": "ended" if ended else "canceling" if batch["canceled"] else "in_progress",
+            "request_counts": {"processing": 0 if ended else len(batch["results"]), **tallies},
+            "created_at": "2026-01-01T00:00:00Z",
+            "expires_at": "2026-01-02T00:00:00Z",
+            "ended_at": "2026-01-01T01:00:00Z" if ended else None,
+            "results_url": f"{self.owner.url}/v1/messages/batches/{name}/results" if ended else None,
+        }
+
+    def _json(self, exchange: Exchange, status: int, body: dict[str, Any]) -> None:
+        self._send(exchange, status, json.dumps(body).encode(), "application/json")
+
+    def _error(self, exchange: Exchange, reply: Reply) -> None:
+        request_id = self.owner.next_id("req")
+        body = json.dumps(error_body(reply, request_id)).encode()
+        self._send(exchange, reply.status or 500, body, "application/json", {"request-id": request_id, **reply.headers})
+
+    def _send(
+        self, exchange: Exchange, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None
+    ) -> None:
+        self._head(status, kind, {"content-length": str(len(body)), **(headers or {})})
+        self.wfile.write(body)
+        self.wfile.flush()
+        exchange.status, exchange.sent = status, True
+
+    def _head(self, status: int, kind: str, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        for name, value in {"request-id": self.owner.next_id("req"), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _drop(self) -> None:
+        # Closing with unsent data thrown away, so that the peer sees a reset and not an end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
+
+
+def main() -> None:
+    """Serve as a process of its own until it is killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--script", required=True, help="module:callable, from a request to a Reply")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log", type=Path)
+    parser.add_argument("--key", default=KEY)
+    given = parser.parse_args()
+    module, _, name = given.script.partition(":")
+    server = MessagesServer(getattr(import_module(module), name), port=given.port, key=given.key, log=given.log)
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
