@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from data.errors import ScaleproofError
 from data.locks import refused, sync_folder
@@ -129,6 +129,21 @@ def new_attempt(spool: Path, stem: str) -> tuple[int, Path]:
             raise refused(f"write results to {claimed}", error) from None
         sync_folder(folder)
         return attempt, claimed
+
+
+def last_row(spool: Path, run_id: str) -> dict[str, Any] | None:
+    """The last `run` record that the latest attempt of a run left, as it was written; None where there is none.
+
+    Numbers that were not finite are null. For those that just made the run: the store need not take it in first.
+    """
+    attempts = {int(path.name.split(".")[1]): path for path in (spool / "runs").glob(f"{run_id}.*.jsonl")}
+    for attempt in sorted(attempts, reverse=True):
+        whole = attempts[attempt].read_bytes().rpartition(b"\n")[0]
+        for line in reversed(whole.split(b"\n")):
+            if line.startswith(b'{"kind":"run"'):
+                row: dict[str, Any] = json.loads(line)
+                return row
+    return None
 
 
 def compacted_files(parquet: Path) -> dict[str, Position]:

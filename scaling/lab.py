@@ -21,11 +21,12 @@ from data.store import Store
 from data.study import Study
 from data.tokens import CorpusSettings, TokenSet, prepare, require_size
 from scaling.edits import Recipe
-from scaling.executor import LocalExecutor
+from scaling.executor import TRUSTED_WORKER, LocalExecutor
 from scaling.ladder import Ladder, parse_ladder
 from scaling.launcher import Launcher
 from scaling.progress import RichProgress
 from scaling.runs import RunSpec, Setting, TimingSpec
+from scaling.stopping import Stopping, heed_signals
 
 PATIENCE_SECONDS = 600.0
 """A slow query of a user must not end a long search."""
@@ -44,6 +45,11 @@ class Lab:
     writer: SpoolWriter
     progress: RichProgress
     vocab_size: int
+
+    @property
+    def stopping(self) -> Stopping:
+        """Whether the user asked to stop, and what wakes whoever waits for a run."""
+        return self.launcher.stopping
 
     def keep_recipe(self, recipe: Recipe) -> str:
         """Write the recipe where runs find it; returns its hash."""
@@ -123,8 +129,10 @@ def read_recipe_file(path: Path) -> Recipe:
 
 
 @contextmanager
-def open_lab(study: Study, console: Console, workers: int | None = None) -> Iterator[Lab]:
-    """Lock the study, prepare its tokens, and make what is needed to run.
+def open_lab(study: Study, console: Console, workers: int | None = None, worker: str = TRUSTED_WORKER) -> Iterator[Lab]:
+    """Lock the study, prepare its tokens, and make what is needed to run; `worker` as in `LocalExecutor`.
+
+    The first Ctrl-C lets the runs under way end.
 
     Raises:
         ScaleproofError: when another command works on the study.
@@ -135,9 +143,10 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
         corpus = CorpusSettings.read(study.settings.get("corpus", {}))
         tokens = prepare(study.tokens, corpus, lambda manifest: require_tokens(manifest, ladder))
         store = Store(study.path, PATIENCE_SECONDS)
-        executor = LocalExecutor(study.path, ladder, workers)
-        with study.writer() as writer:
-            launcher = Launcher(store, executor, progress, writer)
+        executor = LocalExecutor(study.path, ladder, workers, worker)
+        stopping = Stopping()
+        with study.writer() as writer, heed_signals(stopping, progress.say):
+            launcher = Launcher(store, executor, progress, writer, stopping)
             setting = Setting(ladder, tokens.digest)
             lab = Lab(study, setting, store, launcher, writer, progress, tokens.vocab_size)
             _record_facts(lab, tokens)
@@ -148,6 +157,7 @@ def open_lab(study: Study, console: Console, workers: int | None = None) -> Iter
                 writer.flush()
                 store.ingest()
                 compact(store, minimum_files=COMPACT_FROM_FILES)
+                stopping.close()
 
 
 def require_tokens(manifest: dict[str, Any], ladder: Ladder) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from data.errors import ScaleproofError
-from data.spool import SpoolWriter
+from data.spool import SpoolWriter, last_row
 from data.store import Store
-from scaling.executor import Executor
+from scaling.executor import Ended, Executor, run_all
 from scaling.progress import cost
 from scaling.runs import ENDED, Job, RunResult, RunSpec, TimingSpec
+from scaling.stopping import Stopping
 
 
 class Progress(Protocol):
@@ -29,18 +30,28 @@ class Progress(Protocol):
 class Launcher:
     """Finishes runs through an executor, skipping those that the store has."""
 
-    def __init__(self, store: Store, executor: Executor, progress: Progress, writer: SpoolWriter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        progress: Progress,
+        writer: SpoolWriter,
+        stopping: Stopping | None = None,
+    ) -> None:
         """Use `store` to look results up, and `writer` to say what is queued."""
         self.store = store
+        self.executor = executor
+        self.stopping = stopping or Stopping()
         self._writer = writer
-        self._executor = executor
         self._progress = progress
+        self._ended: dict[str, RunResult] | None = None
 
     def finish(self, title: str, specs: Iterable[RunSpec]) -> dict[str, RunResult]:
         """Make every run that has not ended yet; returns the results by run_id.
 
         Raises:
             ScaleproofError: when this machine could not do a run; what has ended is kept.
+            StoppedError: when the work was asked to stop.
         """
         wanted = {spec.run_id: spec for spec in specs}
         known = self.results(wanted)
@@ -56,12 +67,37 @@ class Launcher:
 
     def results(self, run_ids: Iterable[str]) -> dict[str, RunResult]:
         """Results of the runs that have ended, by run_id."""
-        rows = self.store.rows(
-            "select run_id, status, reason, val_loss, params, flops, tokens, seconds, tokens_per_second "
-            "from runs where list_contains($ids, run_id) and list_contains($ended, status)",
-            {"ids": list(run_ids), "ended": list(ENDED)},
-        )
-        return {row["run_id"]: RunResult.from_row(row) for row in rows}
+        return {key: self._known[key] for key in run_ids if key in self._known}
+
+    def start(self, spec: RunSpec) -> None:
+        """Start a run on a free worker, and say that it is under way; `ended` gives what becomes of it."""
+        self._queued(spec)
+        self.executor.submit(spec)
+
+    def ended(self) -> list[RunSpec]:
+        """Wait until runs have ended, whose results are known then, or until `stopping` is woken.
+
+        Raises:
+            ScaleproofError: when this machine could not do a run.
+        """
+        ended = self.executor.wait(self.stopping.fileno())
+        self.stopping.awake()
+        return [job for job in map(self._take, ended) if isinstance(job, RunSpec)]
+
+    @property
+    def _known(self) -> dict[str, RunResult]:
+        """All runs that have ended: read from the store once, then kept up with what this launcher makes.
+
+        To ask the store after every run would cost a tiny run a tenth of its time.
+        """
+        if self._ended is None:
+            rows = self.store.rows(
+                "select run_id, status, reason, val_loss, params, flops, tokens, seconds, tokens_per_second "
+                "from runs where list_contains($ended, status)",
+                {"ended": list(ENDED)},
+            )
+            self._ended = {row["run_id"]: RunResult.from_row(row) for row in rows}
+        return self._ended
 
     def _ratios(self, run_ids: Iterable[str]) -> dict[str, float]:
         rows = self.store.rows(
@@ -76,14 +112,28 @@ class Launcher:
         ordered = sorted(jobs, key=cost, reverse=True)
         for job in ordered:
             if isinstance(job, RunSpec):
-                self._writer.append("run", **job.columns(), attempt=0, status="queued")
+                self._queued(job)
         self._progress.begin(title, ordered, already)
-        for ended in self._executor.run(ordered):
-            if ended.error is not None:
-                self.store.ingest()
-                raise ScaleproofError(
-                    f"A run at rung {ended.job.rung.name} could not be made: {ended.error.rstrip('.')}. "
-                    "What has ended is kept; give the same command again to continue."
-                )
+        for ended in run_all(self.executor, ordered, self.stopping):
+            self._take(ended)
             self._progress.ended(ended.job)
         self.store.ingest()
+
+    def _queued(self, spec: RunSpec) -> None:
+        self._writer.append("run", **spec.columns(), attempt=0, status="queued")
+
+    def _take(self, ended: Ended) -> Job:
+        if ended.error is not None:
+            self.store.ingest()
+            raise ScaleproofError(
+                f"A run at rung {ended.job.rung.name} could not be made: {ended.error.rstrip('.')}. "
+                "What has ended is kept; give the same command again to continue."
+            )
+        if isinstance(ended.job, RunSpec):
+            self._known[ended.job.run_id] = self._read(ended.job)
+        return ended.job
+
+    def _read(self, spec: RunSpec) -> RunResult:
+        row = last_row(self.store.spool, spec.run_id)
+        assert row is not None, "a run that ended leaves its row"
+        return RunResult.from_row(row)

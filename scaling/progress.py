@@ -21,7 +21,7 @@ class RichProgress:
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description:<44}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[done]:>4}/{task.fields[count]} runs"),
+            TextColumn("{task.fields[done]:>4}/{task.fields[count]} {task.fields[noun]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -48,8 +48,19 @@ class RichProgress:
             kept = f", {already} already made" if already else ""
             self._console.print(f"{title}: {len(jobs)} runs{kept}", highlight=False)
         self._task = self._bars.add_task(
-            title, total=sum(map(cost, jobs)), done=0, count=len(jobs), last=jobs[0].rung.name
+            title, total=sum(map(cost, jobs)), done=0, count=len(jobs), noun="runs", last=jobs[0].rung.name
         )
+
+    def begin_trials(self, title: str, count: int) -> None:
+        """Start a stage of `count` trials, whose runs are not known beforehand."""
+        if not self._console.is_terminal:
+            self._console.print(f"{title}: {count} trials", highlight=False)
+        self._task = self._bars.add_task(title, total=count, done=0, count=count, noun="trials", last="")
+
+    def trials(self, done: int, now: str) -> None:
+        """`done` trials have ended; `now` says what is under way."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, done=done, last=now)
 
     def ended(self, job: Job) -> None:
         """One job of the stage has ended."""

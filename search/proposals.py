@@ -12,6 +12,9 @@ from scaling.edits import Edit
 ExpectedScaling = Literal["constant", "shrinks", "small only", "harmful", "unknown"]
 TrialStatus = Literal["kept", "dropped", "unresolved", "crashed", "rejected", "refused"]
 
+BATCH = 16
+"""Proposals asked for at a time where they cost nothing."""
+
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -21,9 +24,9 @@ class Proposal:
 
     slug names it for ever: lower-case words and digits joined by hyphens. scale_rule says in words or as a rule how the
     edit follows scale; expected_scaling what its proposer expects of it up the ladder, to be held against the verdict.
-    placebo: changes nothing but the random stream. cost_usd: what it cost to propose. expected_effect: what its proposer
-    expects it to take off the finished loss on rung 0, nats per token. proposer: who made it, where that is not the
-    name of the search's own proposer.
+    placebo: changes nothing but the random stream. cost_usd: what it cost to propose. expected_effect: what its
+    proposer expects it to take off the finished loss on rung 0, nats per token. proposer: who made it, where that is
+    not the search's own proposer.
     """
 
     title: str
@@ -52,8 +55,8 @@ class Outcome:
     """How a proposal ended on rung 0, in nats per token, positive better.
 
     screen_difference is that of its one screening pair; effect and its 90 % interval are there once it was confirmed.
-    ended: whether nothing more will be run for it in this search. seconds: what its runs took. The proposal is there for
-    proposers that read what others tried.
+    ended: whether nothing more will be run for it in this search. seconds: what its runs took. The proposal is there
+    for proposers that read what others tried.
     """
 
     slug: str

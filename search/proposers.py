@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 from scaling.knobs import Knob
 from search.catalogue import CatalogueProposer, placebo_proposal
-from search.proposals import Proposal, Proposer
-from search.search import BATCH
+from search.proposals import BATCH, Proposal, Proposer
 from search.settings import SearchSettings
 from search.tuner import OptunaProposer, knob_ranges
 

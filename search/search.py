@@ -2,230 +2,268 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from scaling.edits import EditError, Recipe, unified_diff
+from scaling.edits import EditError, Recipe
 from scaling.lab import Lab
 from scaling.runs import REJECTED, RunResult, RunSpec
+from scaling.stopping import StoppedError
 from search import keep
+from search.asking import Asking
 from search.calibration import measure_noise
-from search.finish import Finish, finish
-from search.proposals import Outcome, Proposal, Proposer, TrialStatus
+from search.finish import finish
+from search.proposals import Failure, Proposal, Proposer, TrialStatus
 from search.references import References, reference_losses
 from search.settings import SearchSettings
+from search.trial import Trial
+from search.wanted import CONFIRM, REFERENCE, SCREEN, Wanted
 
 CONFIRM_SEED = 100
 PLACEBO_TRIAL = 100
 """Placebo trials shift the random stream by other amounts than the calibration's placebos."""
-BATCH = 16
-"""Trials proposed at a time; fixed, so that a proposer that learns sees the same history on any machine."""
-
 
 Placebo = Callable[[int], Proposal]
-
-
-@dataclass(slots=True)
-class Trial:
-    """One proposal on its way through the search."""
-
-    place: int
-    proposal: Proposal
-    recipe: Recipe | None
-    status: TrialStatus | None = None
-    reason: str = ""
-    screen_difference: float | None = None
-    differences: list[float] = field(default_factory=list)
-    look: keep.Look | None = None
-    end: Finish | None = None
-
-    @property
-    def trial_id(self) -> str:
-        """The proposal's slug and the beginning of the hash of what it yields."""
-        return self.proposal.slug if self.recipe is None else f"{self.proposal.slug}-{self.recipe.hash[:6]}"
+Door = Callable[[Recipe], str | None]
+"""Says in one sentence what an edited recipe must not be run for, or None."""
 
 
 class Search:
-    """Tries proposals against the baseline; every decision comes from pairs, never from a best-so-far number."""
+    """Tries proposals against the baseline; every decision comes from pairs, never from a best-so-far number.
+
+    Trials go their ways independently: whenever a worker is free it takes the run that settles most, and the proposer
+    is asked, in a thread of its own, before the trials run out. What a trial's pairs say depends on its own runs and
+    on the references alone, so the order in which runs end changes no result.
+    """
 
     def __init__(
-        self, lab: Lab, baseline: Recipe, settings: SearchSettings, *, placebo: Placebo, learning_rate: float
+        self,
+        lab: Lab,
+        baseline: Recipe,
+        settings: SearchSettings,
+        *,
+        placebo: Placebo,
+        learning_rate: float,
+        door: Door = lambda recipe: None,
+        out_of_time: Callable[[], bool] = lambda: False,
     ) -> None:
         """Search with `lab`; `placebo(k)` is the k-th proposal that changes nothing but the random stream.
 
-        `learning_rate` is the baseline's own, at rung 0, which is bracketed.
+        `learning_rate` is the baseline's own, at rung 0, which is bracketed. `out_of_time` says when no more is to be
+        proposed.
         """
         self.lab, self.baseline, self.settings, self.placebo = lab, baseline, settings, placebo
-        self.learning_rate = learning_rate
+        self.learning_rate, self.door, self.out_of_time = learning_rate, door, out_of_time
         self.references = References(lab, baseline, placebo, keep.references_for(settings.trials))
         self.first_seed = 1 + 100_000 * settings.seed
         self.trials: list[Trial] = []
+        self._wanted = Wanted()
+        self._by_hash: dict[str, Trial] = {}
+        self._best = 0.0
 
     def run(self, proposer: Proposer) -> list[Trial]:
-        """Try up to `settings.trials` proposals; returns them with their outcomes, which are in the store too."""
+        """Try up to `settings.trials` proposals; returns them with their outcomes, which are in the store too.
+
+        Raises:
+            StoppedError: when the user asked to stop; the runs under way have ended, and all is kept.
+        """
         seeds = range(self.first_seed, self.first_seed + self.settings.calibration_seeds)
         self.noise = measure_noise(
             self.lab, self.baseline, self.references, seeds=seeds, learning_rate=self.learning_rate
         )
-        while len(self.trials) < self.settings.trials:
-            batch = self._propose(proposer)
-            if not batch:
-                break
-            self._screen([trial for trial in batch if trial.status is None], proposer.name)
-            for pairs in self.settings.confirm_looks:
-                self._confirm(batch, pairs, proposer.name)
-            self._record(batch, proposer.name)
-        self._finish(proposer.name)
+        self._proposer = proposer.name
+        self.lab.progress.begin_trials(f"Search: {proposer.name}", self.settings.trials)
+        with Asking(proposer, self.lab.stopping.wake) as asking:
+            self._work(asking)
+        self._finish()
         return self.trials
 
-    def _propose(self, proposer: Proposer) -> list[Trial]:
-        room = min(BATCH, self.settings.trials - len(self.trials))
+    def _work(self, asking: Asking) -> None:
+        launcher, executor, stopping = self.lab.launcher, self.lab.launcher.executor, self.lab.stopping
+        self._placebos: list[int] = []
+        self._asked_at = -1
+        while True:
+            self._take_answers(asking)
+            if not stopping.asked:
+                self._ask(asking)
+                while executor.free and self._wanted:
+                    launcher.start(self._wanted.next())
+            elif not executor.running:
+                raise StoppedError
+            if not (executor.running or asking.busy):
+                return
+            for spec in launcher.ended():
+                for trial in self._wanted.ended(spec.run_id):
+                    self._go_on(trial, asking)
+            self.lab.progress.trials(self._ended, f"{executor.running} running")
+
+    @property
+    def _ended(self) -> int:
+        return sum(trial.ended for trial in self.trials)
+
+    def _ask(self, asking: Asking) -> None:
+        """Ask for more before the workers run out of trials; where the answer was to wait, only after news."""
+        room = min(asking.proposer.batch, self.settings.trials - len(self.trials))
+        enough = self._wanted.screens >= self.lab.launcher.executor.workers
+        if asking.proposing or asking.exhausted or enough or not room or self._asked_at == self._ended:
+            return
+        if self.out_of_time():
+            asking.exhausted = True
+            return
         places = range(len(self.trials), len(self.trials) + room)
         every = self.settings.placebo_every
-        numbers = [place // every for place in places if place % every == min(every, self.settings.trials) // 2]
-        proposals = proposer.propose(room - len(numbers), [outcome(trial) for trial in self.trials])
-        if not proposals:
-            return []
-        proposals += [self.placebo(PLACEBO_TRIAL + number) for number in numbers]
+        self._placebos = [p // every for p in places if p % every == min(every, self.settings.trials) // 2]
+        self._asked_at = self._ended
+        asking.ask(room - len(self._placebos), [trial.outcome() for trial in self.trials])
+
+    def _take_answers(self, asking: Asking) -> None:
+        _, proposals = asking.proposals()
+        if proposals:
+            self._asked_at = -1
+            proposals = proposals + [self.placebo(PLACEBO_TRIAL + number) for number in self._placebos]
         for proposal in proposals:
-            self.trials.append(self._trial(proposal))
-        return self.trials[-len(proposals) :]
-
-    def _trial(self, proposal: Proposal) -> Trial:
-        place = len(self.trials)
-        try:
-            recipe = proposal.edit.apply(self.baseline)
-        except EditError as error:
-            return Trial(place, proposal, None, "rejected", str(error))
-        twin = next((trial for trial in self.trials if trial.recipe and trial.recipe.hash == recipe.hash), None)
-        if twin is not None:
-            return Trial(place, proposal, None, "rejected", f"It yields the same recipe as {twin.trial_id}.")
-        return Trial(place, proposal, recipe)
-
-    def _screen(self, batch: Sequence[Trial], proposer: str) -> None:
-        count = self.settings.calibration_seeds
-        specs = {
-            trial.trial_id: self._spec(trial, self.first_seed + trial.place % count, "search", "screen")
-            for trial in batch
-        }
-        results = self.lab.launcher.finish("Screen: one pair each", specs.values())
-        for trial in batch:
-            spec = specs[trial.trial_id]
-            result = results[spec.run_id]
-            if not self._ended_well(trial, result):
+            self.trials.append(Trial(len(self.trials), proposal))
+            self._begin(self.trials[-1], asking)
+        for trial, repaired in asking.repairs():
+            failure = trial.failure
+            assert failure is not None
+            if repaired is None or repaired.edit == trial.proposal.edit:
+                self._stop(trial, "crashed" if failure.kind == "crash" else "rejected", failure.reason)
                 continue
-            trial.screen_difference = self.noise.screen_losses[spec.seed] - result.val_loss
-            if not keep.screen(trial.screen_difference, self.noise.calibration):
-                trial.status = "dropped"
-                trial.reason = keep.screen_reason(trial.screen_difference, self.noise.calibration)
-        self._record(batch, proposer)
+            trial.proposal, trial.failure, trial.recipe = repaired, None, None
+            self._begin(trial, asking)
 
-    def _confirm(self, batch: Sequence[Trial], pairs: int, proposer: str) -> None:
-        going = [trial for trial in batch if trial.status is None and (not trial.look or trial.look.decision == "more")]
-        if not going:
+    def _begin(self, trial: Trial, asking: Asking) -> None:
+        try:
+            recipe = trial.proposal.edit.apply(self.baseline)
+        except EditError as error:
+            self._fail(trial, Failure("edit", str(error)), asking)
             return
-        seeds = [self.first_seed + CONFIRM_SEED + index for index in range(pairs)]
-        references = self.references.specs(seeds, shard="confirm", purpose="confirm")
-        specs = {trial.trial_id: [self._spec(trial, seed, "confirm", "confirm") for seed in seeds] for trial in going}
-        wanted = [spec for one in (*references, *specs.values()) for spec in one]
-        results = self.lab.launcher.finish(f"Confirm: {_count(len(going), 'trial')} at {_count(pairs, 'pair')}", wanted)
-        base = reference_losses(references, results).mean(axis=1)
-        for trial in going:
-            ended = [results[spec.run_id] for spec in specs[trial.trial_id]]
-            if all(self._ended_well(trial, result) for result in ended):
-                trial.differences = [float(b - r.val_loss) for b, r in zip(base, ended, strict=True)]
-                assert trial.screen_difference is not None
-                trial.look = keep.confirm(trial.differences, trial.screen_difference, self.noise.calibration)
-        self._tell_best()
-        self._record(going, proposer)
+        twin = self._by_hash.get(recipe.hash)
+        if twin is not None:
+            trial.twin = twin
+            self._stop(trial, "rejected", f"It yields the same recipe as {twin.trial_id}.")
+            return
+        refused = None if trial.proposal.placebo else self.door(recipe)
+        if refused is not None:
+            self._fail(trial, Failure("preflight", refused), asking)
+            return
+        trial.recipe = recipe
+        self._by_hash[recipe.hash] = trial
+        self._go_on(trial, asking)
 
-    def _finish(self, proposer: str) -> None:
+    def _go_on(self, trial: Trial, asking: Asking) -> None:
+        """Take the trial as far as the runs that are known let it go, and want those that it needs next."""
+        while trial.status is None and trial.failure is None:
+            stage = self._stage(trial)
+            if stage is None:
+                return
+            specs = self._specs(trial, stage)
+            known = self.lab.launcher.results(spec.run_id for _, spec in specs)
+            self._wanted.want(trial, specs, known)
+            if trial.waiting:
+                return
+            if stage == 0:
+                self._screen(trial, known, asking)
+            else:
+                self._confirm(trial, stage, known, asking)
+
+    def _stage(self, trial: Trial) -> int | None:
+        """What comes next: 0 is the screen, n > 0 a look at n pairs, None the end."""
+        if trial.screen_difference is None:
+            return 0
+        if trial.look is None:
+            return self.settings.confirm_looks[0]
+        later = [n for n in self.settings.confirm_looks if n > trial.look.n]
+        return later[0] if later and trial.look.decision == "more" else None
+
+    def _specs(self, trial: Trial, pairs: int) -> list[tuple[int, RunSpec]]:
+        if not pairs:
+            seed = self.first_seed + trial.place % self.settings.calibration_seeds
+            return [(SCREEN, self._spec(trial, seed, "search", "screen"))]
+        seeds = self._confirm_seeds(pairs)
+        references = self.references.specs(seeds, shard="confirm", purpose="confirm")
+        own = [(CONFIRM, self._spec(trial, seed, "confirm", "confirm")) for seed in seeds]
+        return [(REFERENCE, spec) for one in references for spec in one] + own
+
+    def _confirm_seeds(self, pairs: int) -> Sequence[int]:
+        return range(self.first_seed + CONFIRM_SEED, self.first_seed + CONFIRM_SEED + pairs)
+
+    def _screen(self, trial: Trial, results: Mapping[str, RunResult], asking: Asking) -> None:
+        (result,) = results.values()
+        if not self._ended_well(trial, [result], asking):
+            return
+        seed = self.first_seed + trial.place % self.settings.calibration_seeds
+        trial.screen_difference = self.noise.screen_losses[seed] - result.val_loss
+        if not keep.screen(trial.screen_difference, self.noise.calibration):
+            self._stop(trial, "dropped", keep.screen_reason(trial.screen_difference, self.noise.calibration))
+
+    def _confirm(self, trial: Trial, pairs: int, results: Mapping[str, RunResult], asking: Asking) -> None:
+        seeds = self._confirm_seeds(pairs)
+        references = self.references.specs(seeds, shard="confirm", purpose="confirm")
+        ended = [results[self._spec(trial, seed, "confirm", "confirm").run_id] for seed in seeds]
+        base = reference_losses(references, results).mean(axis=1)
+        if not self._ended_well(trial, ended[len(trial.differences) :], asking):
+            return
+        trial.differences = [float(b - r.val_loss) for b, r in zip(base, ended, strict=True)]
+        assert trial.screen_difference is not None
+        trial.look = keep.confirm(trial.differences, trial.screen_difference, self.noise.calibration)
+        self._tell_best(trial, trial.look)
+
+    def _ended_well(self, trial: Trial, results: Sequence[RunResult], asking: Asking) -> bool:
+        for result in results:
+            trial.add(result)
+        for result in results:
+            if result.status == "finished":
+                continue
+            reason = result.reason or "no reason is known"
+            kind, reason = ("preflight" if reason.startswith(REJECTED) else "crash"), reason.removeprefix(REJECTED)
+            if trial.screen_difference is None and result.status == "failed":
+                self._fail(trial, Failure("preflight" if kind == "preflight" else "crash", reason), asking)
+            else:
+                self._stop(trial, "crashed" if kind == "crash" else "rejected", reason)
+            return False
+        return True
+
+    def _fail(self, trial: Trial, failure: Failure, asking: Asking) -> None:
+        """Ask once to repair an edit that cannot be run, and once more one that crashed."""
+        round_ = "crash" if failure.kind == "crash" else "edit"
+        if trial.proposal.placebo or round_ in trial.repaired or self.out_of_time():
+            self._stop(trial, "crashed" if failure.kind == "crash" else "rejected", failure.reason)
+            return
+        trial.failure = failure
+        trial.repaired.add(round_)
+        asking.ask_repair(trial, failure)
+
+    def _stop(self, trial: Trial, status: TrialStatus, reason: str) -> None:
+        trial.stop(status, reason)
+        self._record(trial)
+
+    def _finish(self) -> None:
         looks = {t.trial_id: t.look for t in self.trials if t.look is not None and t.status is None}
         ends = finish(looks, self.noise.calibration)
         for trial in self.trials:
             if trial.trial_id in ends and trial.status is None:
                 trial.end = ends[trial.trial_id]
                 trial.status, trial.reason = trial.end.status, trial.end.reason
-        self._record(self.trials, proposer)
+                self._record(trial)
+        for trial in self.trials:
+            if trial.twin is not None:
+                trial.reason = f"It yields the same recipe as {trial.twin.trial_id}, which was {trial.twin.status}."
+                self._record(trial)
+        self.lab.writer.flush()
         self.lab.store.ingest()
-
-    def _ended_well(self, trial: Trial, result: RunResult) -> bool:
-        if result.status == "finished":
-            return True
-        reason = result.reason or "no reason is known"
-        rejected = reason.startswith(REJECTED)
-        trial.status = "rejected" if rejected else "crashed"
-        trial.reason = reason.removeprefix(REJECTED)
-        return False
 
     def _spec(self, trial: Trial, seed: int, shard: str, purpose: str) -> RunSpec:
         assert trial.recipe is not None
         arm, preflight = f"trial:{trial.trial_id}", purpose == "screen"
         return self.lab.spec(trial.recipe, 0, seed, shard=shard, arm=arm, purpose=purpose, preflight=preflight)
 
-    def _tell_best(self) -> None:
-        looked = [trial for trial in self.trials if trial.look is not None and not trial.proposal.placebo]
-        if looked:
-            best = max(looked, key=lambda trial: trial.look.effect if trial.look else 0.0)
-            assert best.look is not None
-            over = f"{best.look.effect:+.4f} nats per token over {_count(best.look.n, 'pair')}"
-            self.lab.progress.say(f"  best so far: {best.proposal.title}, {over}")
+    def _tell_best(self, trial: Trial, look: keep.Look) -> None:
+        if trial.proposal.placebo or look.effect <= self._best:
+            return
+        self._best = look.effect
+        over = f"{look.effect:+.4f} nats per token over {look.n} {'pair' if look.n == 1 else 'pairs'}"
+        self.lab.progress.say(f"  best so far: {trial.proposal.title}, {over}")
 
-    def _record(self, trials: Sequence[Trial], proposer: str) -> None:
-        for trial in trials:
-            if trial.status is not None:
-                self.lab.writer.append("trial", **self._row(trial, proposer))
-        self.lab.writer.flush()
-
-    def _row(self, trial: Trial, proposer: str) -> dict[str, Any]:
-        proposal, end = trial.proposal, trial.end
-        row: dict[str, Any] = {
-            "trial_id": trial.trial_id,
-            "proposer": "placebo" if proposal.placebo else proposer,
-            "title": proposal.title,
-            "hypothesis": proposal.hypothesis,
-            "source": proposal.source,
-            "category": proposal.category,
-            "placebo": proposal.placebo,
-            "status": trial.status,
-            "reason": trial.reason,
-            "knobs": dict(proposal.edit.knobs),
-            "scale_rule": proposal.scale_rule,
-            "cost_usd": proposal.cost_usd,
-        }
-        if trial.recipe is not None:
-            row |= {"patch": unified_diff(self.baseline, trial.recipe), "recipe_hash": trial.recipe.hash}
-        if end is not None:
-            row |= {
-                "effect": end.effect,
-                "effect_low": end.effect_low,
-                "effect_high": end.effect_high,
-                "pairs": end.pairs,
-                "z": end.z,
-                "p_value": end.p_value,
-                "q_value": end.q_value,
-            }
-        return row
-
-
-_SO_FAR: dict[keep.Decision, TrialStatus] = {
-    "keep": "kept",
-    "futile": "dropped",
-    "more": "unresolved",
-    "unresolved": "unresolved",
-}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else noun + 's'}"
-
-
-def outcome(trial: Trial) -> Outcome:
-    """What a proposer learns of a trial: never a number of a single confirmation run."""
-    return Outcome(
-        slug=trial.proposal.slug,
-        status=trial.status or (_SO_FAR[trial.look.decision] if trial.look else "unresolved"),
-        effect=trial.look.effect if trial.look else None,
-        screen_difference=trial.screen_difference,
-    )
+    def _record(self, trial: Trial) -> None:
+        self.lab.writer.append("trial", **trial.row(self.baseline, self._proposer))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from data.errors import InputError
 from scaling.edits import Edit
 from scaling.knobs import Knob
-from search.proposals import Outcome, Proposal
+from search.proposals import Failure, Outcome, Proposal
 
 if TYPE_CHECKING:
     import optuna
@@ -81,8 +81,10 @@ class OptunaProposer:
         self._told: dict[int, float | str | None] = {}
         self._asked: dict[int, tuple[optuna.Trial, Proposal]] = {}
 
-    def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
+    def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal] | None:
         """The next proposals of the batch under way that the history does not hold; empty when all have ended.
+
+        None while proposals of a batch are under way that the next one is to learn from.
 
         Raises InputError when the history was made with another seed, other ranges or another batch size.
         """
@@ -99,10 +101,20 @@ class OptunaProposer:
             waiting = [proposal for index, (_, proposal) in self._asked.items() if index not in ended]
             if waiting:
                 return waiting[:count]
+            if not all(ended[index].ended for index in self._asked):
+                return None
             for index, (trial, _) in self._asked.items():
                 self._tell(trial, index, _signal(ended[index]))
             self._asked = {}
         return []
+
+    def repair(self, proposal: Proposal, failure: Failure) -> None:
+        """A setting that crashes is a crash; Optuna learns from it."""
+
+    @property
+    def batch(self) -> int:
+        """As many as are asked of the sampler together."""
+        return self._batch
 
     def _new_study(self) -> optuna.Study:
         # The library logs each trial to standard error; a search reports in its own words.

@@ -5,6 +5,7 @@ A recipe's knob values decide what it gains; finished loss = E + B T^-b with noi
 
 import hashlib
 import math
+import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from data.spool import SpoolWriter, new_attempt
+from data.spool import SpoolWriter
 from data.store import Store
 from data.study import Study
 from scaling.edits import Edit, Recipe
@@ -81,20 +82,36 @@ class SimulatedLaunch:
     world: World
     jobs_left: float = math.inf
     done: list[Job] = field(default_factory=list)
-    workers: int = 1
+    under_way: list[Job] = field(default_factory=list)
+    workers: int = 2
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Ended]:
-        with SpoolWriter(new_attempt(self.study.spool, "runs/simulated")[1]) as writer:
-            for job in jobs:
-                if self.jobs_left <= 0:
-                    raise KilledError
-                self.jobs_left -= 1
-                self.done.append(job)
-                self._leave(writer, job)
-                yield Ended(job, None)
+    @property
+    def free(self) -> int:
+        return self.workers - len(self.under_way)
+
+    @property
+    def running(self) -> int:
+        return len(self.under_way)
+
+    def submit(self, job: Job) -> None:
+        if self.jobs_left <= 0:
+            raise KilledError
+        self.jobs_left -= 1
+        self.under_way.append(job)
+
+    def wait(self, wake: int | None = None) -> list[Ended]:
+        if not self.under_way:  # as a real one would wait for news
+            assert wake is not None
+            select.select([wake], [], [])
+            return []
+        job = self.under_way.pop(0)
+        self.done.append(job)
+        with SpoolWriter(self.study.runs / f"{job.run_id}.1.jsonl") as writer:
+            self._leave(writer, job)
+        return [Ended(job, None)]
 
     def close(self) -> None:
-        """Nothing runs on."""
+        self.under_way.clear()
 
     def _leave(self, writer: SpoolWriter, job: Job) -> None:
         recipe = Recipe.from_text((self.study.recipes / f"{job.recipe_hash}.py").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from tiny import BASELINE, Bench, entry, killed_once, ladder, patched, rung
 from data.errors import ScaleproofError
 from data.store import Store
 from scaling.edits import Recipe
-from scaling.executor import LocalExecutor
+from scaling.executor import LocalExecutor, run_all
 from scaling.launcher import Launcher
 from scaling.progress import RichProgress
 from scaling.runs import Job
@@ -41,7 +41,7 @@ def test_all_jobs_end_and_leave_their_rows(bench: Bench, executor: LocalExecutor
     specs = [bench.spec(BASELINE, seed=seed) for seed in (50, 51, 52)]
     timing = bench.timing(entry("swiglu"), BASELINE)
     jobs: list[Job] = [*specs, timing]
-    ended = list(executor.run(jobs))
+    ended = list(run_all(executor, jobs))
     assert [one.error for one in ended] == [None] * 4
     assert {one.job.run_id for one in ended} == {one.run_id for one in jobs}
     assert [bench.row(spec)["status"] for spec in specs] == ["finished"] * 3
@@ -53,7 +53,7 @@ def test_all_jobs_end_and_leave_their_rows(bench: Bench, executor: LocalExecutor
 
 def test_a_worker_that_was_killed_is_started_once_more(bench: Bench, executor: LocalExecutor, tmp_path: Path) -> None:
     spec = bench.spec(killed_once(BASELINE, tmp_path / "killed"), EACH_CHUNK)
-    (ended,) = executor.run([spec])
+    (ended,) = run_all(executor, [spec])
     assert ended.error is None
     assert (bench.row(spec)["status"], bench.row(spec)["attempt"]) == ("finished", 2)
     assert bench.curve(spec, 2)[0][0] == 40
@@ -107,9 +107,9 @@ def test_what_the_machine_does_wrong_stops_the_work_and_is_made_good_by_the_next
 
 PARENT = """
 import pickle, sys
-from scaling.executor import LocalExecutor
+from scaling.executor import LocalExecutor, run_all
 study, specs = pickle.load(sys.stdin.buffer)
-for ended in LocalExecutor(study, specs[0].setting.ladder, workers=2).run(specs):
+for ended in run_all(LocalExecutor(study, specs[0].setting.ladder, workers=2), specs):
     raise SystemExit(f"ended: {ended.error}")
 """
 

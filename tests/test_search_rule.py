@@ -10,9 +10,10 @@ from simulated_launch import BASELINE, Bench, Gain, World
 
 from scaling.edits import Edit
 from search.keep import LOOKS
-from search.proposals import Outcome, Proposal
-from search.search import Search, Trial
+from search.proposals import Failure, Outcome, Proposal
+from search.search import Search
 from search.settings import SearchSettings
+from search.trial import Trial
 
 GOOD, FAIR, NULL, BAD = (("weight_decay", 0.3), ("beta1", 0.8), ("beta2", 0.97), ("init_std", 0.05))
 SIZES = {GOOD: 0.2, FAIR: 0.03, NULL: 0.0, BAD: -0.2}
@@ -38,6 +39,7 @@ class Given:
     """Proposes what it was given, once."""
 
     name = "given"
+    batch = 16
 
     def __init__(self, edits: list[tuple[str, float]]) -> None:
         self.edits = edits
@@ -48,6 +50,9 @@ class Given:
             proposal(f"{knob}-{place}".replace("_", "-"), Edit(knobs={knob: value}))
             for place, (knob, value) in enumerate(now)
         ]
+
+    def repair(self, proposal: Proposal, failure: Failure) -> None:
+        """What was given is all there is."""
 
 
 def searched(folder: Path, edits: list[tuple[str, float]], **settings: Any) -> tuple[Bench, list[Trial]]:

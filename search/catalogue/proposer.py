@@ -18,7 +18,7 @@ from search.catalogue import (
     regularisation,
     schedule,
 )
-from search.proposals import Outcome, Proposal
+from search.proposals import BATCH, Failure, Outcome, Proposal
 
 # The first two dozen make a small search of their own: likely gains, likely nulls and likely harm of every category.
 FIRST = (
@@ -89,6 +89,7 @@ class CatalogueProposer:
     """Proposes the catalogue in its order, all of it or the chosen part."""
 
     name = "catalogue"
+    batch = BATCH
 
     def __init__(self, categories: Sequence[str] | None = None, only: Sequence[str] | None = None) -> None:
         """Choose by category, by slug, or both; None is no restriction.
@@ -109,6 +110,9 @@ class CatalogueProposer:
         """The next entries, at most `count`, whose slugs are not in the history; empty when all are."""
         known = {outcome.slug for outcome in history}
         return [entry for entry in self._entries if entry.slug not in known][: max(0, count)]
+
+    def repair(self, proposal: Proposal, failure: Failure) -> None:
+        """The catalogue has no second version of anything."""
 
 
 def _check(what: str, given: Sequence[str] | None, known: Sequence[str]) -> None:
