@@ -1,0 +1,110 @@
+"""The arguments of bubblewrap: what a cell sees of the machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.sandbox.limits import Limits
+
+PACKAGES = ("data", "scaling", "search")
+ETC = ("ld.so.cache", "alternatives", "localtime")
+SHARED_MEMORY_BYTES = 2**26
+HOLDER = "/usr/bin/cat"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file or folder of this machine that an inmate sees at the absolute path `target`."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+def version() -> str | None:
+    """The installed bubblewrap's version, as in "0.8.0"; None when there is none."""
+    found = shutil.which("bwrap")
+    return _said(found, "--version").removeprefix("bubblewrap").strip() if found else None
+
+
+@functools.cache
+def _said(program: str, question: str) -> str:
+    return subprocess.run([program, question], capture_output=True, text=True, check=False).stdout
+
+
+def _has(option: str) -> bool:
+    """Whether the installed bubblewrap has an option: `--disable-userns` and `--size` came with 0.7 and 0.8."""
+    return option in _said(shutil.which("bwrap") or "bwrap", "--help")
+
+
+def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool) -> list[str]:
+    """The command that opens a cell and holds it open until its input ends; it echoes what it is sent, to say ready."""
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+    # Without it, the filter of system calls alone refuses new namespaces.
+    command += ["--disable-userns"] if _has("--disable-userns") else []
+    command += ["--cap-drop", "ALL", "--clearenv", "--hostname", "cell"]
+    command += _system()
+    # All of it read-only: to root, what lies in /proc/sys is writable without any capability.
+    command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    command += _memory_folder("/dev/shm", SHARED_MEMORY_BYTES) + (_devices(Path("/dev")) if gpu else [])
+    command += ["--remount-ro", "/dev", *_memory_folder("/tmp", limits.file_bytes)]
+    for mount in mounts:
+        command += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+    return [*command, "--remount-ro", "/", "--", HOLDER]
+
+
+def _memory_folder(path: str, size: int) -> list[str]:
+    """A writable folder of bounded size; a read-only one where bubblewrap cannot bound it."""
+    return ["--size", str(size), "--tmpfs", path] if _has("--size") else ["--dir", path]
+
+
+def _system() -> list[str]:
+    arguments = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/", name)
+        if path.is_symlink():
+            arguments += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir():
+            arguments += ["--ro-bind", str(path), str(path)]
+    for name in ETC:
+        arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    for path in outermost(_python()):
+        arguments += ["--ro-bind", str(path), str(path)]
+    return arguments
+
+
+def _python() -> Iterator[Path]:
+    """The interpreter, what is installed for it, and of this project the packages alone."""
+    folders = [Path(sys.base_prefix), Path(sys.prefix)]
+    folders += [Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
+    for folder in folders:
+        if folder.is_dir():
+            yield folder.absolute()
+            yield folder.resolve()
+
+
+def outermost(paths: Iterable[Path]) -> list[Path]:
+    """Those that lie neither in /usr, which a cell has anyway, nor in another one."""
+    chosen: list[Path] = []
+    for path in sorted(set(paths)):
+        if not any(path.is_relative_to(other) for other in (Path("/usr"), *chosen)):
+            chosen.append(path)
+    return chosen
+
+
+def _devices(dev: Path) -> list[str]:
+    """What CUDA opens; after --dev, which would hide it."""
+    arguments: list[str] = []
+    for node in sorted(dev.glob("nvidia*")):
+        arguments += ["--dev-bind-try", str(node), str(node)]
+    return [*arguments, "--ro-bind-try", "/sys", "/sys"]
