@@ -15,6 +15,11 @@ from scaling.ladder import Rung
 CHUNK_STEPS = 10
 
 
+def chunk_bounds(first: int, steps: int) -> list[tuple[int, int]]:
+    """The chunks from step `first` to the end of a schedule of `steps`: where each begins, and ends before."""
+    return [(start, min(start + CHUNK_STEPS, steps)) for start in range(first, steps, CHUNK_STEPS)]
+
+
 class Chunks(IterableDataset[Tensor]):
     """Batches from step `first` to the end of the schedule, in chunks of several steps.
 
@@ -28,9 +33,8 @@ class Chunks(IterableDataset[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield int64 tensors (steps, batch / devices, context + 1)."""
-        for start in range(self._first, self._rung.steps, CHUNK_STEPS):
-            steps = range(start, min(start + CHUNK_STEPS, self._rung.steps))
-            yield torch.stack([self._batch(step) for step in steps])
+        for start, end in chunk_bounds(self._first, self._rung.steps):
+            yield torch.stack([self._batch(step) for step in range(start, end)])
 
     def _batch(self, step: int) -> Tensor:
         rung = self._rung

@@ -23,14 +23,38 @@ def mean_loss(model: nn.Module, sequences: Tensor, batch_size: int, vocab_size: 
     total = 0.0
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
-        for rows in torch.split(sequences, batch_size):
-            ids = rows.to(device)
-            logits = model(ids[:, :-1])
-            check_logits(logits, len(ids), ids.shape[1] - 1, vocab_size)
-            losses = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-            total += float(losses.double().sum())
+    for rows in torch.split(sequences, batch_size):
+        ids = rows.to(device)
+        total += summed(token_losses(logits_of(model, ids[:, :-1], vocab_size), ids[:, 1:]))
     model.train(was_training)
+    return per_token(total, sequences)
+
+
+@torch.inference_mode()
+def logits_of(model: nn.Module, ids: Tensor, vocab_size: int) -> Tensor:
+    """Logits (B, T, V), float32, of token ids (B, T), of a model in evaluation mode.
+
+    Raises:
+        RecipeError: when the logits have the wrong shape.
+    """
+    logits = model(ids)
+    check_logits(logits, ids.shape[0], ids.shape[1], vocab_size)
+    wide: Tensor = logits.float()
+    return wide
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats of each target (B, T) under float32 logits (B, T, V), flat (B * T)."""
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+
+
+def summed(losses: Tensor) -> float:
+    """Sum in float64 of one batch's losses."""
+    return float(losses.double().sum())
+
+
+def per_token(total: float, sequences: Tensor) -> float:
+    """Mean over all targets of int64 `sequences` (count, context + 1)."""
     return total / (sequences.shape[0] * (sequences.shape[1] - 1))
 
 

@@ -27,6 +27,19 @@ class DivergedError(ScaleproofError):
     """The loss is not finite, or has exploded."""
 
 
+def curve_point(rung: Rung, step: int, seconds: float, loss: float) -> dict[str, float | str]:
+    """One point of a run's curve: the mean training loss of the chunk that ends at `step`."""
+    return {"name": "train_loss", "step": step, "tokens": step * rung.batch_tokens, "seconds": seconds, "value": loss}
+
+
+def check_divergence(loss: float, step: int, rung: Rung, vocab_size: int) -> None:
+    """Raise `DivergedError` when a chunk's mean training loss, in nats per token, says so at `step`."""
+    if not math.isfinite(loss):
+        raise DivergedError(f"The training loss is not finite at step {step}.")
+    if step >= rung.steps / 5 and loss > EXPLODED_FACTOR * math.log(vocab_size):
+        raise DivergedError(f"The training loss has exploded to {loss:.2f} at step {step}.")
+
+
 class RecipeModule(lightning.LightningModule):
     """Trains a recipe; one Lightning batch is a chunk of several optimiser steps.
 
@@ -86,32 +99,13 @@ class RecipeModule(lightning.LightningModule):
             self.timed_seconds += self._clock() - started
             self.timed_steps += len(chunk)
         self._warm = True
-        self._note(loss)
-        self._check(loss)
+        self._write(curve_point(self.rung, self.steps_done, self.timed_seconds, loss))
+        check_divergence(loss, self.steps_done, self.rung, self.vocab_size)
 
     @property
     def seconds_per_step(self) -> float:
         """Measured training seconds of one step, outside warm-up, evaluation and checkpoints; NaN when none was."""
         return self.timed_seconds / self.timed_steps if self.timed_steps else math.nan
-
-    def _note(self, loss: float) -> None:
-        tokens = self.steps_done * self.rung.batch_tokens
-        self._write(
-            {
-                "name": "train_loss",
-                "step": self.steps_done,
-                "tokens": tokens,
-                "seconds": self.timed_seconds,
-                "value": loss,
-            }
-        )
-
-    def _check(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(f"The training loss is not finite at step {self.steps_done}.")
-        late = self.steps_done >= self.rung.steps / 5
-        if late and loss > EXPLODED_FACTOR * math.log(self.vocab_size):
-            raise DivergedError(f"The training loss has exploded to {loss:.2f} at step {self.steps_done}.")
 
     def _over_devices(self, value: Tensor) -> float:
         """Mean over the devices, so that all of them see a divergence at the same step."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor, nn
 
-from scaling.ladder import Ladder
-from scaling.loading import LoadedRecipe, RecipeError, check_logits, cross_entropy
+from scaling.ladder import Ladder, Rung
+from scaling.loading import LoadedRecipe, RecipeError, check_logits, cross_entropy, said
 from scaling.shape import measure
+from scaling.stepper import Stepper
 
 LEAK_TOLERANCE = 1e-4
+SAMPLE_SEQUENCES = 2
+NAMED_PARAMETERS = 3
+"""How many parameters without a gradient are named."""
 
 
-def check(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int) -> None:
-    """Build at rung 0 and at the top rung, on the meta device; then one step's gradients and the leak test at rung 0.
+def check(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int, sample: Tensor | None = None) -> None:
+    """Build at rung 0 and at the top rung, on the meta device; then one training step and the leak test at rung 0.
+
+    `sample`: the real text to step on, int64 (sequences, context + 1) ids; random ids when None.
 
     Raises:
         RecipeError: naming the first thing that is wrong.
@@ -23,14 +31,37 @@ def check(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int) -> None:
         measure(recipe, rung, ladder.base, vocab_size)
     rung = ladder.base
     torch.manual_seed(0)
-    model = recipe.build_model(rung, recipe.resolve(rung, ladder.base), vocab_size)
-    ids = torch.randint(vocab_size, (2, rung.context))
-    logits = model(ids)
-    check_logits(logits, 2, rung.context, vocab_size)
-    loss = cross_entropy(logits.detach(), ids)
-    if not math.isfinite(float(loss)):
+    knobs = recipe.resolve(rung, ladder.base)
+    model = recipe.build_model(rung, knobs, vocab_size)
+    ids = torch.randint(vocab_size, (SAMPLE_SEQUENCES, rung.context + 1)) if sample is None else sample
+    _check_start(model, ids, vocab_size)
+    _check_step(recipe, model, ids, rung, knobs)
+    check_leak(model, ids[:, :-1], vocab_size)
+
+
+def _check_start(model: nn.Module, ids: Tensor, vocab_size: int) -> None:
+    logits = model(ids[:, :-1])
+    check_logits(logits, ids.shape[0], ids.shape[1] - 1, vocab_size)
+    if not math.isfinite(float(cross_entropy(logits.detach(), ids[:, 1:]))):
         raise RecipeError("The recipe's model gives a loss that is not finite before any training.")
-    check_leak(model, ids, vocab_size)
+
+
+def _check_step(recipe: LoadedRecipe, model: nn.Module, ids: Tensor, rung: Rung, knobs: Mapping[str, float]) -> None:
+    """Take the first step of training; see that its loss is finite and that it reaches every parameter."""
+    stepper = Stepper(recipe, model, recipe.build_optimizers(model, rung, knobs), rung, knobs)
+    try:
+        loss = float(stepper.step(0, ids, Tensor.backward))
+    except (Exception, SystemExit) as error:
+        raise RecipeError(f"The recipe's first training step fails: {said(error)}.") from error
+    if not math.isfinite(loss):
+        raise RecipeError("The recipe's training loss is not finite at the first step.")
+    lost = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    if lost:
+        more = f" and {len(lost) - NAMED_PARAMETERS} more" if len(lost) > NAMED_PARAMETERS else ""
+        raise RecipeError(
+            f"No gradient reaches {', '.join(lost[:NAMED_PARAMETERS])}{more}: every trainable parameter of the "
+            "recipe's model must have a part in its training loss."
+        )
 
 
 def check_leak(model: torch.nn.Module, ids: torch.Tensor, vocab_size: int) -> None:

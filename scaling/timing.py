@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,10 +23,18 @@ ROUNDS = 3
 """A B B A this many times; the median of the rounds' ratios is robust against a neighbour's burst of work."""
 
 
+Block = Callable[[int, int], float]
+"""Seconds that arm 0 or baseline 1 takes for so many steps, on the clock of whoever times."""
+
+
 def time_pair(study_path: Path, spec: TimingSpec) -> None:
     """Time the training steps of an arm and of the baseline, and leave one `timing` row in a spool file of its own."""
     study = Study.open(study_path)
-    arm, baseline = measure(study, spec)
+    leave_timing(study, spec, *measure(study, spec))
+
+
+def leave_timing(study: Study, spec: TimingSpec, arm: float, baseline: float) -> None:
+    """Write the row of a timing, of seconds per step of both."""
     with study.run_writer(spec.run_id)[1] as writer:
         writer.append(
             "timing",
@@ -42,29 +51,25 @@ def time_pair(study_path: Path, spec: TimingSpec) -> None:
 def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
     """Return seconds per step of the arm and of the baseline, medians over the rounds, after warm-up."""
     tokens = TokenSet.open(study.tokens)
-    device = _device(spec)
-    batches = [
-        torch.from_numpy(
-            train_batch(
-                tokens.shard("train"),
-                seed=spec.seed,
-                step=step,
-                batch_size=spec.rung.batch_size,
-                context=spec.rung.context,
-            )
-        ).to(device)
-        for step in range(BLOCK_STEPS)
+    batches = timing_batches(tokens, spec)
+    racers = [
+        Racer(spec, (study.recipes / f"{name}.py").read_text(encoding="utf-8"), batches, tokens.vocab_size)
+        for name in (spec.recipe_hash, spec.baseline_hash)
     ]
-    steppers = [_stepper(study, spec, name, tokens.vocab_size) for name in (spec.recipe_hash, spec.baseline_hash)]
-    for stepper in steppers:
-        _seconds(stepper, batches[:WARMUP_STEPS], spec)
+    return interleaved(lambda who, steps: racers[who].seconds(steps))
+
+
+def interleaved(block: Block) -> tuple[float, float]:
+    """Seconds per step of both, medians over rounds of blocks in the order A B B A, after a block of warm-up each."""
+    for who in (0, 1):
+        block(who, WARMUP_STEPS)
     rounds: list[tuple[float, float]] = []
     for turn in range(ROUNDS):
         # A B B A, and B A A B in the next round, so that a drift of the machine's speed cancels within each.
         order = (0, 1, 1, 0) if turn % 2 == 0 else (1, 0, 0, 1)
         spent = [0.0, 0.0]
         for who in order:
-            spent[who] += _seconds(steppers[who], batches, spec)
+            spent[who] += block(who, BLOCK_STEPS)
         rounds.append((spent[0], spent[1]))
     ratios = sorted(math.log(a / b) for a, b in rounds)
     ratio = ratios[len(ratios) // 2]
@@ -72,23 +77,41 @@ def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
     return baseline * math.exp(ratio), baseline
 
 
-def _stepper(study: Study, spec: TimingSpec, recipe_hash: str, vocab_size: int) -> Stepper:
-    recipe = load((study.recipes / f"{recipe_hash}.py").read_text(encoding="utf-8"))
-    knobs = recipe.resolve(spec.rung, spec.setting.ladder.base)
-    torch.manual_seed(spec.seed)
-    model = recipe.build_model(spec.rung, knobs, vocab_size).to(_device(spec))
-    network = torch.compile(model) if spec.setting.ladder.compile else model
-    return Stepper(recipe, network, recipe.build_optimizers(model, spec.rung, knobs), spec.rung, knobs)
+def timing_batches(tokens: TokenSet, spec: TimingSpec) -> Tensor:
+    """What both are timed on, int64 (steps of a block, batch, context + 1)."""
+    train, rung = tokens.shard("train"), spec.rung
+    return torch.stack(
+        [
+            torch.from_numpy(
+                train_batch(train, seed=spec.seed, step=step, batch_size=rung.batch_size, context=rung.context)
+            )
+            for step in range(BLOCK_STEPS)
+        ]
+    )
 
 
-def _seconds(stepper: Stepper, batches: list[Tensor], spec: TimingSpec) -> float:
-    device = _device(spec)
-    mixed = spec.setting.ladder.precision == "bf16-mixed"
-    started = _clock(device)
-    for step, ids in enumerate(batches):
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-            stepper.step(step, ids, torch.Tensor.backward)
-    return _clock(device) - started
+class Racer:
+    """One recipe, ready to take steps against the clock."""
+
+    def __init__(self, spec: TimingSpec, text: str, batches: Tensor, vocab_size: int) -> None:
+        """Build the model of recipe `text`; `batches` as `timing_batches` gives them."""
+        self._device = _device(spec)
+        self._batches = batches.to(self._device)
+        self._mixed = spec.setting.ladder.precision == "bf16-mixed"
+        recipe = load(text)
+        knobs = recipe.resolve(spec.rung, spec.setting.ladder.base)
+        torch.manual_seed(spec.seed)
+        model = recipe.build_model(spec.rung, knobs, vocab_size).to(self._device)
+        network = torch.compile(model) if spec.setting.ladder.compile else model
+        self._stepper = Stepper(recipe, network, recipe.build_optimizers(model, spec.rung, knobs), spec.rung, knobs)
+
+    def seconds(self, steps: int) -> float:
+        """Take the first `steps` steps of a block; returns what they took."""
+        started = _clock(self._device)
+        for step in range(steps):
+            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
+                self._stepper.step(step, self._batches[step], Tensor.backward)
+        return _clock(self._device) - started
 
 
 def _clock(device: torch.device) -> float:

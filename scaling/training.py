@@ -3,183 +3,164 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
-import resource
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
 
-from data.batches import evaluation_sequences
+from data.batches import evaluation_sequences, train_batch
 from data.errors import ScaleproofError
-from data.spool import SpoolWriter
 from data.study import Study
 from data.tokens import TokenSet
 from scaling import shape
-from scaling.checkpoints import Checkpoints, checkpoint_path, remove_checkpoint, steps_done
+from scaling.checkpoints import checkpoint_path, remove_checkpoint
 from scaling.chunks import Chunks
+from scaling.course import Course, device_name, peak_memory_bytes, quiet
 from scaling.evaluation import bits_per_byte, mean_loss
-from scaling.loading import LoadedRecipe, RecipeError, load, said
+from scaling.loading import RecipeError, load, said
 from scaling.module import DivergedError, Note, RecipeModule
-from scaling.preflight import check
+from scaling.preflight import SAMPLE_SEQUENCES, check
 from scaling.ranks import peers
 from scaling.runs import REJECTED, RunSpec
 
+Make = Callable[[Study, RunSpec, Note], dict[str, Any]]
+"""Makes a run; gives the columns that a finished run adds to the view `runs`."""
+
+
+class FailedError(ScaleproofError):
+    """The run has failed, and not this machine; what it says is the reason in the run's row."""
+
 
 def train(study_path: Path, spec: RunSpec) -> None:
-    """Make one run in this process and leave its rows in a spool file of its own.
+    """Make one run in this process and leave its rows in a spool file of its own; see `leave_rows`.
 
-    A checkpoint of an earlier attempt is resumed. What the recipe does wrong ends the run as `failed`, a non-finite or
-    exploding loss as `diverged`; what the machine does wrong (a full disk, no memory) is raised and leaves the run
-    unfinished.
+    A checkpoint of an earlier attempt is resumed.
     """
     study = Study.open(study_path)
+    leave_rows(study, spec, _in_this_process)
+    remove_checkpoint(checkpoint_path(study, spec))
+
+
+def leave_rows(study: Study, spec: RunSpec, make: Make) -> None:
+    """Make one run and leave its rows, and the points of its curve, in a spool file of its own.
+
+    What the recipe does wrong ends the run as `failed`, a non-finite or exploding loss as `diverged`; what the machine
+    does wrong (a full disk, no memory) is raised and leaves the run unfinished.
+    """
     attempt, opened = study.run_writer(spec.run_id)
     with opened as writer:
+
+        def note(point: Mapping[str, float | str]) -> None:
+            writer.append("point", run_id=spec.run_id, attempt=attempt, **point)
+
         row: dict[str, Any] = {**spec.columns(), "attempt": attempt, "started_at": time.time()}
         writer.append("run", **row, status="running")
         try:
-            with _quiet(), peers(_train_as_peer, study_path, spec):
-                row |= _Run(study, spec).train(writer, attempt)
+            row |= make(study, spec, note)
         except DivergedError as error:
             row |= {"status": "diverged", "reason": str(error)}
         except RecipeError as error:
             row |= {"status": "failed", "reason": f"{REJECTED}{error}" if spec.preflight else str(error)}
+        except FailedError as error:
+            row |= {"status": "failed", "reason": str(error)}
         except (OSError, MemoryError, ScaleproofError):
             raise
         except (Exception, SystemExit) as error:
             row |= {"status": "failed", "reason": said(error)}
         writer.append("run", **row, ended_at=time.time())
         writer.flush()
-    remove_checkpoint(checkpoint_path(study, spec))
+
+
+def finished(
+    spec: RunSpec, tokens: TokenSet, size: shape.Shape, *, val_loss: float, seconds: float, seconds_per_step: float
+) -> dict[str, Any]:
+    """The columns of a finished run, but for those that say where it ran; losses in nats per token.
+
+    Raises:
+        DivergedError: when the loss is not finite.
+    """
+    if not math.isfinite(val_loss):
+        raise DivergedError("The finished loss is not finite.")
+    trained = spec.rung.steps * spec.rung.batch_tokens
+    return {
+        "status": "finished",
+        "val_loss": val_loss,
+        "val_bpb": bits_per_byte(val_loss, tokens.bytes_per_token(spec.shard)),
+        "params": size.params,
+        "params_non_embedding": size.params_non_embedding,
+        "tokens": trained,
+        "flops": size.flops_per_token * float(trained),
+        "seconds": seconds,
+        "tokens_per_second": spec.rung.batch_tokens / seconds_per_step,
+    }
+
+
+def note_finished(note: Note, spec: RunSpec, row: Mapping[str, Any]) -> None:
+    """Put the finished loss at the end of the run's curve."""
+    where = {"step": spec.rung.steps, "tokens": row["tokens"], "seconds": row["seconds"]}
+    note({"name": "val_loss", **where, "value": row["val_loss"]})
+
+
+def sample(tokens: TokenSet, spec: RunSpec) -> torch.Tensor:
+    """The real text of a preflight, int64 (sequences, context + 1), the same for every run at a rung 0."""
+    context = spec.base.context
+    return torch.from_numpy(
+        train_batch(tokens.shard("train"), seed=0, step=0, batch_size=SAMPLE_SEQUENCES, context=context)
+    )
+
+
+def held_out(tokens: TokenSet, spec: RunSpec) -> torch.Tensor:
+    """The sequences of a run's evaluation, int64 (count, context + 1)."""
+    count = spec.setting.ladder.evaluation_sequences
+    return torch.from_numpy(evaluation_sequences(tokens.shard(spec.shard), count, spec.rung.context))
+
+
+def _in_this_process(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
+    with quiet(), peers(_train_as_peer, study.path, spec):
+        return _train(study, spec, note)
 
 
 def _train_as_peer(study_path: Path, spec: RunSpec) -> None:
     """Train along on another device; a divergence is seen by all and reported by the first."""
-    with _quiet(), contextlib.suppress(DivergedError):
-        _Run(Study.open(study_path), spec).fit(lambda point: None)
+    study = Study.open(study_path)
+    with quiet(), contextlib.suppress(DivergedError):
+        _fit(_course(study, spec), study, lambda point: None)
 
 
-class _Run:
-    """The parts of a run that every device needs, and those that only the first does."""
-
-    def __init__(self, study: Study, spec: RunSpec) -> None:
-        self.spec, self.ladder, self.rung = spec, spec.setting.ladder, spec.rung
-        self.tokens = TokenSet.open(study.tokens)
-        self.recipe: LoadedRecipe = load((study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8"))
-        self.checkpoint = checkpoint_path(study, spec)
-        self.shapes = study.shapes
-
-    def train(self, writer: SpoolWriter, attempt: int) -> dict[str, Any]:
-        """Check, fit and evaluate; returns the columns of the view `runs` that a finished run adds."""
-        spec, vocab_size = self.spec, self.tokens.vocab_size
-        size = shape.cached(
-            self.shapes, spec.recipe_hash, self.recipe, rung=self.rung, base=spec.base, vocab_size=vocab_size
-        )
-        if spec.preflight:
-            check(self.recipe, self.ladder, vocab_size)
-
-        def note(point: Mapping[str, float | str]) -> None:
-            writer.append("point", run_id=spec.run_id, attempt=attempt, **point)
-
-        trainer, module = self.fit(note)
-        module.to(trainer.strategy.root_device)  # Lightning leaves the model on the CPU
-        val_loss = self._evaluate(trainer, module)
-        trained = self.rung.steps * self.rung.batch_tokens
-        note(
-            {
-                "name": "val_loss",
-                "step": self.rung.steps,
-                "tokens": trained,
-                "seconds": module.timed_seconds,
-                "value": val_loss,
-            }
-        )
-        return {
-            "status": "finished",
-            "val_loss": val_loss,
-            "val_bpb": bits_per_byte(val_loss, self.tokens.bytes_per_token(spec.shard)),
-            "params": size.params,
-            "params_non_embedding": size.params_non_embedding,
-            "tokens": trained,
-            "flops": size.flops_per_token * float(trained),
-            "seconds": module.timed_seconds,
-            "tokens_per_second": self.rung.batch_tokens / module.seconds_per_step,
-            "peak_memory_bytes": _peak_memory_bytes(module.device),
-            "device": _device_name(module.device),
-        }
-
-    def fit(self, note: Note) -> tuple[lightning.Trainer, RecipeModule]:
-        """Train to the end of the schedule, from the checkpoint where there is one."""
-        torch.manual_seed(self.spec.seed)
-        knobs = self.recipe.resolve(self.rung, self.spec.base)
-        module = RecipeModule(
-            self.recipe, self.rung, knobs, self.tokens.vocab_size, compiled=self.ladder.compile, note=note
-        )
-        first = steps_done(self.checkpoint)
-        trainer = self._trainer()
-        chunks = Chunks(
-            self.tokens.shard("train"),
-            self.rung,
-            seed=self.spec.seed,
-            first=first,
-            device_index=trainer.global_rank,
-        )
-        trainer.fit(
-            module,
-            DataLoader(chunks, batch_size=None),
-            ckpt_path=self.checkpoint if first else None,
-            weights_only=False,
-        )
-        return trainer, module
-
-    def _evaluate(self, trainer: lightning.Trainer, module: RecipeModule) -> float:
-        held_out = self.tokens.shard(self.spec.shard)
-        sequences = evaluation_sequences(held_out, self.ladder.evaluation_sequences, self.rung.context)
-        with trainer.precision_plugin.val_step_context():
-            batch_size = self.rung.batch_size // self.rung.devices
-            loss = mean_loss(module.model, torch.from_numpy(sequences), batch_size, module.vocab_size)
-        if not math.isfinite(loss):
-            raise DivergedError("The finished loss is not finite.")
-        return loss
-
-    def _trainer(self) -> lightning.Trainer:
-        return lightning.Trainer(
-            accelerator=self.ladder.accelerator,
-            devices=self.rung.devices,
-            strategy="ddp" if self.rung.devices > 1 else "auto",
-            precision=self.ladder.precision,
-            max_epochs=1,
-            callbacks=[Checkpoints(self.checkpoint, self.ladder.checkpoint_seconds)],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
+def _train(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
+    course, tokens = _course(study, spec), TokenSet.open(study.tokens)
+    size = shape.cached(
+        study.shapes, spec.recipe_hash, course.recipe, rung=spec.rung, base=spec.base, vocab_size=tokens.vocab_size
+    )
+    if spec.preflight:
+        check(course.recipe, spec.setting.ladder, tokens.vocab_size, sample(tokens, spec))
+    trainer, module = _fit(course, study, note)
+    module.to(trainer.strategy.root_device)  # Lightning leaves the model on the CPU
+    with trainer.precision_plugin.val_step_context():
+        batch_size = spec.rung.batch_size // spec.rung.devices
+        val_loss = mean_loss(module.model, held_out(tokens, spec), batch_size, tokens.vocab_size)
+    row = finished(
+        spec, tokens, size, val_loss=val_loss, seconds=module.timed_seconds, seconds_per_step=module.seconds_per_step
+    )
+    note_finished(note, spec, row)
+    return {
+        **row,
+        "peak_memory_bytes": peak_memory_bytes(module.device),
+        "device": device_name(module.device),
+    }
 
 
-def _peak_memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _course(study: Study, spec: RunSpec) -> Course:
+    recipe = load((study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8"))
+    return Course(recipe, spec, TokenSet.open(study.tokens).vocab_size, checkpoint_path(study, spec))
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's banners and advice, which would tear the progress display."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _fit(course: Course, study: Study, note: Note) -> tuple[lightning.Trainer, RecipeModule]:
+    tokens, spec = TokenSet.open(study.tokens).shard("train"), course.spec
+    return course.fit(
+        lambda first, device: Chunks(tokens, spec.rung, seed=spec.seed, first=first, device_index=device), note
+    )
