@@ -75,12 +75,12 @@ def _system() -> list[str]:
             arguments += ["--ro-bind", str(path), str(path)]
     for name in ETC:
         arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for path in outermost(_python()):
+    for path in outermost(python_folders()):
         arguments += ["--ro-bind", str(path), str(path)]
     return arguments
 
 
-def _python() -> Iterator[Path]:
+def python_folders() -> Iterator[Path]:
     """The interpreter, what is installed for it, and of this project the packages alone."""
     folders = [Path(sys.base_prefix), Path(sys.prefix)]
     folders += [Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
