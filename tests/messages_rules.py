@@ -13,8 +13,8 @@ KNOWN = frozenset(
 )
 COUNTED = KNOWN - {"max_tokens", "stream", "metadata", "stop_sequences", "service_tier", "inference_geo", "container"}
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
-# Thinking is always on in these, so that no tool can be forced.
-UNFORCED = ("claude-opus-5-5", "claude-fable-5-", "claude-mythos-5-")
+# These think before they act, and cannot be made to call a tool.
+UNFORCED = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-fable-5-", "claude-mythos-5-")
 NOT_IN_STRICT = ("minimum", "maximum", "multipleOf", "minLength", "maxLength", "maxItems", "uniqueItems")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 

@@ -1,0 +1,168 @@
+"""What was asked of a model, what it answered and what that cost: on disk before anybody acts on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data.schema import KINDS
+from data.spool import SpoolWriter
+from data.store import Store
+from data.study import Study
+from search.claude.messages import Answer, Request
+
+# Words in the place of a stop reason for rows that are no answer.
+ASKED, LOST, WITHDRAWN, REJECTED, IN_BATCH = "asked", "lost", "withdrawn", "rejected", "in_batch"
+_NO_ANSWER = frozenset({ASKED, WITHDRAWN, REJECTED, IN_BATCH})
+
+_COLUMNS = tuple(KINDS["llm_call"].columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A request that the service does not take: its model, the reason, and whether it was too long."""
+
+    model: str
+    reason: str
+    too_long: bool
+
+
+class Journal:
+    """The `llm_calls` of one study: read at the start, appended to ever after.
+
+    A request's row is written before it is sent, at the most that it can cost, and again when it was answered; so a
+    request that was under way when its process was killed counts as lost, at its worst. Rows of lost tries are called
+    `<key>~1`, `<key>~2` and so on. Not for several threads at a time.
+    """
+
+    def __init__(self, study: Study, writer: Callable[[], SpoolWriter] | None = None) -> None:
+        """Read what the study holds; `writer` opens the spool file for new rows, when there are any."""
+        self._open = writer or study.writer
+        self._writer: SpoolWriter | None = None
+        rows = Store(study.path, patience_seconds=60).rows(f"select {', '.join(_COLUMNS)} from llm_calls")
+        # Answers stay text until they are wanted: a long search leaves thousands.
+        self._rows: dict[str, dict[str, Any]] = {row["request_id"]: row for row in rows}
+        self._settle()
+
+    @property
+    def spent_usd(self) -> float:
+        """What all requests cost, those counted that may have been paid for nothing."""
+        return sum(row["cost_usd"] or 0.0 for row in self._rows.values())
+
+    def answer(self, key: str) -> Answer | None:
+        """The recorded answer of a key."""
+        row = self._rows.get(key)
+        if row is None or row["stop_reason"] in _NO_ANSWER:
+            return None
+        return _answer(row)
+
+    def rejection(self, key: str) -> Rejection | None:
+        """How the service turned a key's request down."""
+        row = self._rows.get(key)
+        if row is None or row["stop_reason"] != REJECTED:
+            return None
+        return Rejection(row["model"], row["error"] or "", bool(_detail(row).get("too_long")))
+
+    def group(self, key: str) -> dict[str, Any] | None:
+        """What was noted of a batch that the service has: its id and whose requests are in it."""
+        row = self._rows.get(key)
+        return _detail(row) if row is not None and row["stop_reason"] == IN_BATCH else None
+
+    def asked(self, request: Request, worst_usd: float) -> int:
+        """Note that a request is about to be sent; returns the number of the try."""
+        number = 1 + sum(one.startswith(f"{request.key}~") for one in self._rows)
+        self._row(request, ASKED, cost_usd=worst_usd, answer={"try": number})
+        return number
+
+    def lost(self, request: Request, number: int, worst_usd: float, reason: str) -> None:
+        """Note that a try may have been paid for, and brought nothing."""
+        self._row(request, LOST, key=f"{request.key}~{number}", cost_usd=worst_usd, error=reason)
+        self.withdraw(request, reason)
+
+    def withdraw(self, request: Request, reason: str) -> None:
+        """Note that a request is not under way any more, and cost nothing itself."""
+        self._row(request, WITHDRAWN, cost_usd=0.0, error=reason)
+
+    def reject(self, request: Request, reason: str, *, too_long: bool) -> None:
+        """Note that the service does not take a request."""
+        self._row(request, REJECTED, cost_usd=0.0, error=reason, answer={"too_long": too_long})
+
+    def in_batch(self, group: Request, detail: dict[str, Any], worst_usd: float) -> None:
+        """Note the batch that the service made of a group of requests."""
+        self._row(group, IN_BATCH, cost_usd=worst_usd, answer=detail)
+
+    def record(self, request: Request, answer: Answer) -> Answer:
+        """Write an answer down; returns it."""
+        told = asdict(answer)
+        columns = {name: told.pop(name) for name in list(told) if name in _COLUMNS}
+        columns["answer"] = {**told, "api_request_id": columns.pop("request_id")}
+        model, stop_reason = columns.pop("model"), columns.pop("stop_reason")
+        self._row(request, stop_reason, model=model, **columns)
+        return answer
+
+    def close(self) -> None:
+        """Close the spool file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _settle(self) -> None:
+        """Count requests as lost that were under way when an earlier process ended."""
+        reason = "its process ended before the answer was there"
+        for row in [one for one in self._rows.values() if one["stop_reason"] == ASKED]:
+            request = _nameless(row)
+            self.lost(request, int(_detail(row).get("try", 1)), row["cost_usd"] or 0.0, reason)
+
+    def _row(self, request: Request, stop_reason: str, *, key: str | None = None, **columns: object) -> None:
+        name = key or request.key
+        row: dict[str, Any] = {
+            "request_id": name,
+            "trial_id": request.trial_id,
+            "purpose": request.purpose,
+            "model": request.model,
+            "stop_reason": stop_reason,
+            **columns,
+        }
+        if self._writer is None:
+            self._writer = self._open()
+        self._writer.append("llm_call", **row)
+        self._writer.flush()
+        if isinstance(row.get("answer"), dict):
+            row["answer"] = json.dumps(row["answer"])
+        self._rows[name] = {column: row.get(column) for column in _COLUMNS}
+
+
+def _detail(row: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(row["answer"]) if row["answer"] else {}
+
+
+def _nameless(row: dict[str, Any]) -> Request:
+    return Request(
+        key=row["request_id"],
+        purpose=row["purpose"] or "",
+        model=row["model"] or "",
+        messages=[],
+        max_tokens=1,
+        trial_id=row["trial_id"],
+    )
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    told = _detail(row)
+    return Answer(
+        key=row["request_id"],
+        content=told.get("content", []),
+        stop_reason=row["stop_reason"],
+        model=row["model"],
+        refusal_category=row["refusal_category"],
+        input_tokens=row["input_tokens"] or 0,
+        output_tokens=row["output_tokens"] or 0,
+        cached_tokens=row["cached_tokens"] or 0,
+        cache_write_tokens=row["cache_write_tokens"] or 0,
+        cost_usd=row["cost_usd"] or 0.0,
+        seconds=row["seconds"] or 0.0,
+        request_id=told.get("api_request_id"),
+        error=row["error"] or "",
+        broken=told.get("broken", {}),
+    )
