@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from analysis import table_commands
+from analysis import table_commands, work_commands
 from analysis.simulate_command import app as simulate
-from analysis.terminal import AsJson, StudyPath, console, nothing_to_do
-from data.errors import InputError, ScaleproofError
+from analysis.terminal import AsJson, StudyPath, nothing_to_do, open_study, print_answer
+from data.errors import ScaleproofError
 
 if TYPE_CHECKING:
     from analysis.verdict_answer import verdict_answer
@@ -60,11 +60,6 @@ app = typer.Typer(
 
 app.add_typer(simulate, name="simulate")
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Runs at a time; found from the machine by default.")]
-Preset = Annotated[str, typer.Option(help="demo, cpu, h100 or h100x8.")]
-Recipe = Annotated[Path | None, typer.Option(help="A baseline of your own, a Python file; it becomes STUDY/recipe.py.")]
-Corpus = Annotated[str | None, typer.Option(help="A .txt, .jsonl or .parquet file, or a folder of them.")]
-
 
 @app.callback()
 def root(
@@ -73,90 +68,7 @@ def root(
     """Take the one option that all commands share; `main` reads it."""
 
 
-@app.command(epilog="Example: scaleproof demo")
-def demo(
-    path: Annotated[Path, typer.Option("--study", help="Where to make the study.")] = Path("studies/demo"),
-    workers: Workers = None,
-    as_json: AsJson = False,
-) -> None:
-    """Do all of it on this machine in some minutes: search, promote, report."""
-    from search.session import run_search
-    from transfer.presets import create_study
-    from transfer.session import run_promotion
-
-    study = _open(path) if (path / "study.toml").is_file() else create_study(path, "demo")
-    worked = run_search(study, console(), workers)
-    worked = run_promotion(study, console(), workers) or worked
-    worked = _fit_ladder(study) or worked
-    if not worked and study.report_is_current:
-        nothing_to_do("this demo is finished", as_json)
-        report = study.report_html
-    else:
-        from analysis.report import refresh_report
-
-        report = refresh_report(path)[0]
-    _print_answer(path, report, as_json)
-
-
-@app.command(epilog="Example: scaleproof init studies/mine --preset cpu --corpus texts/")
-def init(
-    path: StudyPath,
-    *,
-    preset: Preset = "cpu",
-    ladder: Annotated[str | None, typer.Option(help="Another ladder: a preset's name or a TOML file.")] = None,
-    corpus: Corpus = None,
-    recipe: Recipe = None,
-    tokenizer: Annotated[str | None, typer.Option(help="bytes, or bpe for a trained vocabulary.")] = None,
-    vocab_size: Annotated[int | None, typer.Option(min=257, help="Size of the trained vocabulary.")] = None,
-) -> None:
-    """Make a study folder with its settings, ready to edit."""
-    from transfer.presets import create_study
-
-    chosen = {"source": corpus, "tokenizer": tokenizer, "vocab_size": vocab_size}
-    given = {key: value for key, value in chosen.items() if value is not None}
-    study = create_study(path, preset, ladder=ladder, corpus=given, recipe=recipe)
-    typer.echo(f"Made {study.path}; its settings are in {study.settings_file}. Next: scaleproof plan {study.path}")
-
-
-@app.command(epilog="Example: scaleproof plan studies/mine")
-def plan(path: StudyPath, as_json: AsJson = False) -> None:
-    """Print per rung: params, tokens, FLOPs, memory, time, and the smallest saving that can be seen."""
-    study = _open_to_run(path)  # before the imports, which take seconds
-    from analysis.plan_table import plan_text
-    from transfer.plan import make_plan
-
-    made = make_plan(study)
-    typer.echo(
-        json.dumps(asdict(made), indent=2) if as_json else plan_text([asdict(r) for r in made.rungs], made.notes)
-    )
-
-
-@app.command(epilog="Example: scaleproof search studies/mine --trials 40")
-def search(
-    path: StudyPath,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials, placebos counted; from the settings.")] = None,
-    workers: Workers = None,
-    proposer: Annotated[str | None, typer.Option(help="catalogue or optuna; from the settings.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
-    from search.session import run_search
-
-    if not run_search(_open_to_run(path), console(), workers, trials, proposer):
-        nothing_to_do("this search is finished", as_json)
-    _print_rows(path, "select status, count(*) as trials from trials group by status order by status", as_json)
-
-
-@app.command(epilog="Example: scaleproof promote studies/mine")
-def promote(path: StudyPath, workers: Workers = None, as_json: AsJson = False) -> None:
-    """Measure the findings up the ladder: savings, verdicts, forecast and landing run."""
-    from transfer.session import run_promotion
-
-    if not run_promotion(_open_to_run(path), console(), workers):
-        nothing_to_do("this promotion is finished", as_json)
-    _print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm", as_json)
-
-
+work_commands.add_to(app)
 table_commands.add_to(app)
 
 
@@ -165,11 +77,11 @@ def report(path: StudyPath, as_json: AsJson = False) -> None:
     """Write the report: one HTML file that needs no network, and Markdown beside it."""
     from analysis.report import refresh_report
 
-    _open(path)
+    open_study(path)
     written, changed = refresh_report(path)
     if not changed:
         nothing_to_do("the report is up to date", as_json)
-    _print_answer(path, written, as_json)
+    print_answer(path, written, as_json)
 
 
 @app.command(epilog='Example: scaleproof sql studies/demo "select arm, rung, saving from savings" --format markdown')
@@ -182,7 +94,7 @@ def sql(
     """Ask the study's store; works while a search runs."""
     from analysis.sql import run_sql
 
-    _open(path)
+    open_study(path)
     answer = run_sql(path, statement, format, output)
     if isinstance(answer, bytes):
         sys.stdout.buffer.write(answer)
@@ -199,7 +111,7 @@ def export(
     """Write every view of the study to a file."""
     from analysis.export import export_tables
 
-    _open(path)
+    open_study(path)
     for written in export_tables(path, folder, format):
         typer.echo(written)
 
@@ -241,45 +153,6 @@ def _fail(sentence: str, status: int, debug: bool) -> NoReturn:
         traceback.print_exc()
     typer.echo(sentence, err=True)
     sys.exit(status)
-
-
-def _open(path: Path) -> Study:
-    from data.study import Study
-
-    return Study.open(path)
-
-
-def _open_to_run(path: Path) -> Study:
-    study = _open(path)
-    study.require_runs_of_its_own()
-    return study
-
-
-def _fit_ladder(study: Study) -> bool:
-    """Fit the study's ladder; a ladder that no law can be fitted to is said, and the rest of the work goes on."""
-    from analysis.fit_command import fit_ladder
-
-    try:
-        with console().status("fitting scaling laws to the ladder") as status:
-            return fit_ladder(study, status.update)
-    except InputError as error:
-        typer.echo(f"No scaling law was fitted: {error}", err=True)
-        return False
-
-
-def _print_rows(path: Path, statement: str, as_json: bool) -> None:
-    from analysis.sql import run_sql
-
-    typer.echo(str(run_sql(path, statement, "json" if as_json else "table")), nl=False)
-
-
-def _print_answer(path: Path, report: Path, as_json: bool) -> None:
-    from analysis.answer import answer
-    from analysis.evidence import read_evidence
-    from data.store import Store
-
-    said = answer(read_evidence(Store(path)))
-    typer.echo(json.dumps({"answer": said, "report": str(report)}) if as_json else f"{said}\nReport: {report}")
 
 
 def __getattr__(name: str) -> object:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from scaling.edits import EditError, Recipe
+from scaling.knobs import Knob
 from scaling.ladder import Ladder
 from scaling.loading import LoadedRecipe, RecipeError, load
 from scaling.preflight import check
 from scaling.stepper import Stepper
 from search.calibration import BRACKET_KNOB
 from search.catalogue import placebo_edit
+
+
+def knobs_of(recipe: Recipe) -> Mapping[str, Knob]:
+    """The recipe's knobs; raises RecipeError where it does not load."""
+    return dict(load(recipe).knobs)
 
 
 def check_baseline(recipe: Recipe, ladder: Ladder, vocab_size: int) -> None:

@@ -2,22 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import NamedTuple
 
+from scaling.edits import Recipe
 from scaling.knobs import Knob
+from scaling.lab import Lab
 from search.catalogue import CatalogueProposer, placebo_proposal
+from search.claude.settings import ClaudeSettings
 from search.proposals import BATCH, Proposal, Proposer
+from search.search import Door
 from search.settings import SearchSettings
 from search.tuner import OptunaProposer, knob_ranges
 
 
-def make_proposer(settings: SearchSettings, knobs: Mapping[str, Knob]) -> tuple[Proposer, Callable[[int], Proposal]]:
-    """The proposer, and the maker of placebo trials.
+class Chosen(NamedTuple):
+    """A proposer, the maker of placebo trials, and what looks at its recipes before they are run."""
+
+    proposer: Proposer
+    placebo: Callable[[int], Proposal]
+    door: Door
+
+
+@contextmanager
+def open_proposer(
+    lab: Lab, settings: SearchSettings, claude: ClaudeSettings, baseline: Recipe, knobs: Mapping[str, Knob]
+) -> Iterator[Chosen]:
+    """The proposer that the settings name, and what belongs to it.
 
     Raises:
-        InputError: for a category or slug that the catalogue does not have, or when an extra is not installed.
+        InputError: for a category or slug that the catalogue does not have, when an extra is not installed, and for a
+            model without a price or a key that is missing or refused.
     """
-    if settings.proposer == "optuna":
-        ranges = knob_ranges(knobs)
-        return OptunaProposer(ranges, seed=settings.seed, batch=BATCH, trials=settings.trials), placebo_proposal
-    return CatalogueProposer(categories=settings.categories, only=settings.only), placebo_proposal
+    with ExitStack() as stack:
+        if settings.proposer == "catalogue":
+            proposer: Proposer = _catalogue(settings)
+        elif settings.proposer == "optuna":
+            proposer = _optuna(settings, knobs)
+        elif settings.proposer == "claude":
+            proposer = stack.enter_context(_claude(lab, claude, baseline, knobs))
+        else:
+            asked = stack.enter_context(_claude(lab, claude, baseline, knobs))
+            proposer = _mixed(lab, settings, [asked, _catalogue(settings), _optuna(settings, knobs)])
+        yield Chosen(proposer, placebo_proposal, _door(baseline) if settings.asks_claude else _open_door)
+
+
+def _catalogue(settings: SearchSettings) -> Proposer:
+    return CatalogueProposer(categories=settings.categories, only=settings.only)
+
+
+def _optuna(settings: SearchSettings, knobs: Mapping[str, Knob]) -> Proposer:
+    return OptunaProposer(knob_ranges(knobs), seed=settings.seed, batch=BATCH, trials=settings.trials)
+
+
+@contextmanager
+def _claude(lab: Lab, settings: ClaudeSettings, baseline: Recipe, knobs: Mapping[str, Knob]) -> Iterator[Proposer]:
+    # The SDK takes a second to import: only a search that asks it pays for that.
+    from search.claude.researcher import open_researcher
+
+    with open_researcher(lab, settings, baseline, knobs) as researcher:
+        yield researcher
+
+
+def _mixed(lab: Lab, settings: SearchSettings, proposers: list[Proposer]) -> Proposer:
+    from search.mixed import MixedProposer
+
+    name = f"mixed-{settings.seed}"
+    rows = lab.store.rows("select name, value from facts where starts_with(name, $name)", {"name": f"{name}:"})
+    recorded = {int(row["name"].rpartition(":")[2]): str(row["value"]).strip('"') for row in rows}
+    return MixedProposer(
+        proposers, seed=settings.seed, recorded=recorded, record=lambda batch, who: lab.fact(f"{name}:{batch}", who)
+    )
+
+
+def _door(baseline: Recipe) -> Door:
+    from search.door import refuse
+
+    return partial(refuse, baseline=baseline)
+
+
+def _open_door(recipe: Recipe) -> None:
+    """What the catalogue writes is our own."""

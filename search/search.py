@@ -79,7 +79,6 @@ class Search:
 
     def _work(self, asking: Asking) -> None:
         launcher, executor, stopping = self.lab.launcher, self.lab.launcher.executor, self.lab.stopping
-        self._placebos: list[int] = []
         self._asked_at = -1
         while True:
             self._take_answers(asking)
@@ -110,16 +109,29 @@ class Search:
             asking.exhausted = True
             return
         places = range(len(self.trials), len(self.trials) + room)
-        every = self.settings.placebo_every
-        self._placebos = [p // every for p in places if p % every == min(every, self.settings.trials) // 2]
         self._asked_at = self._ended
-        asking.ask(room - len(self._placebos), [trial.outcome() for trial in self.trials])
+        asking.ask(room - sum(map(self._is_placebo, places)), [trial.outcome() for trial in self.trials])
+
+    def _is_placebo(self, place: int) -> bool:
+        every = self.settings.placebo_every
+        return place % every == min(every, self.settings.trials) // 2
+
+    def _with_placebos(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        """The proposals, and after them the placebos whose places they have reached."""
+        place, numbers, left = len(self.trials), [], len(proposals)
+        while (left or self._is_placebo(place)) and place < self.settings.trials:
+            if self._is_placebo(place):
+                numbers.append(place // self.settings.placebo_every)
+            else:
+                left -= 1
+            place += 1
+        return [*proposals, *(self.placebo(PLACEBO_TRIAL + number) for number in numbers)]
 
     def _take_answers(self, asking: Asking) -> None:
         _, proposals = asking.proposals()
         if proposals:
             self._asked_at = -1
-            proposals = proposals + [self.placebo(PLACEBO_TRIAL + number) for number in self._placebos]
+            proposals = self._with_placebos(proposals)
         for proposal in proposals:
             self.trials.append(Trial(len(self.trials), proposal))
             self._begin(self.trials[-1], asking)

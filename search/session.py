@@ -2,64 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from typing import Any
+
 from rich.console import Console
 
 from data.study import Study
-from scaling.executor import warm_up
-from scaling.lab import baseline_recipe, open_lab
+from scaling.edits import Recipe
+from scaling.executor import in_worker, warm_up
+from scaling.knobs import Knob
+from scaling.lab import Lab, baseline_recipe, open_lab
+from scaling.ladder import Ladder
 from scaling.marks import is_done, mark
-from search.settings import SearchSettings
+from search.claude.settings import ClaudeSettings
+from search.clock import WorkClock
+from search.settings import Overrides, SearchSettings
+from search.trust import WRITTEN_BY_MODEL, require_trust, worker_for
 
 DONE = "search_done"
 
 
-def search_mark(study: Study, trials: int | None = None, proposer: str | None = None) -> str:
-    """What a finished search of these settings leaves; `trials` and `proposer` override the study's own.
+def search_mark(study: Study, given: Overrides) -> str:
+    """What a finished search of these settings leaves.
 
     Raises:
         InputError: for settings that are not valid.
     """
-    settings = search_settings(study, trials, proposer)
-    return mark(study, baseline_recipe(study), {"search": settings.model_dump(mode="json")})
+    settings = search_settings(study, given)
+    tables = {"search": settings.model_dump(mode="json")}
+    if settings.asks_claude:
+        tables["claude"] = claude_settings(study, given).model_dump(mode="json")
+    return mark(study, baseline_recipe(study), tables)
 
 
 def run_search(
     study: Study,
     console: Console,
     workers: int | None = None,
-    trials: int | None = None,
-    proposer: str | None = None,
+    given: Overrides | None = None,
+    *,
+    unsafe_no_sandbox: bool = False,
 ) -> bool:
     """Search with the study's settings. Returns False, having done nothing, when it had been finished before.
 
     Raises:
-        InputError: for settings that are not valid, and for a baseline that breaks the recipe's contract.
-        ScaleproofError: when the work cannot be done.
+        InputError: for settings that are not valid, a key that is missing or refused, and for a baseline that breaks the
+            recipe's contract.
+        ScaleproofError: when the work cannot be done, or there is no sandbox for what a model writes.
     """
-    wanted = search_mark(study, trials, proposer)
+    given = given or Overrides()
+    settings, wanted = search_settings(study, given), search_mark(study, given)
     if is_done(study, DONE, wanted):
         return False
-    # Only work that is really to be done pays for torch, loaded by the workers' parent and here at the same time.
-    warm_up()
-    from scaling.loading import load
-    from search.baseline import check_baseline
-    from search.proposers import make_proposer
+    worker = worker_for(model_writes=settings.asks_claude, unsafe_no_sandbox=unsafe_no_sandbox)
+    # Loads torch while this process goes on, which itself needs none.
+    warm_up(worker)
+    require_trust(worker)
+    from search.proposers import open_proposer
     from search.search import Search
 
-    settings, baseline = search_settings(study, trials, proposer), baseline_recipe(study)
-    knobs = load(baseline).knobs
-    chosen, placebo = make_proposer(settings, knobs)
-    with open_lab(study, console, workers) as lab:
-        if study.recipe.exists():
-            check_baseline(baseline, lab.setting.ladder, lab.vocab_size)
-        search = Search(lab, baseline, settings, placebo=placebo, learning_rate=knobs["learning_rate"].value)
-        search.run(chosen)
+    baseline = baseline_recipe(study)
+    with open_lab(study, console, workers, worker) as lab:
+        knobs = inspect(study, baseline, lab)
+        clock = WorkClock(lab, f"{settings.proposer}-{settings.seed}", settings.hours)
+        with (
+            closing(clock),
+            open_proposer(lab, settings, claude_settings(study, given), baseline, knobs) as (proposer, placebo, door),
+        ):
+            if settings.asks_claude:
+                lab.fact(WRITTEN_BY_MODEL, True)
+            search = Search(
+                lab,
+                baseline,
+                settings,
+                placebo=placebo,
+                learning_rate=knobs["learning_rate"].value,
+                door=door,
+                out_of_time=clock.is_over,
+            )
+            search.run(proposer)
         lab.fact(DONE, wanted)
     return True
 
 
-def search_settings(study: Study, trials: int | None, proposer: str | None) -> SearchSettings:
+def inspect(study: Study, baseline: Recipe, lab: Lab) -> Mapping[str, Knob]:
+    """The baseline's knobs; a baseline of the user's own is checked first.
+
+    Raises:
+        RecipeError: naming the first thing that is wrong with it.
+    """
+    own = study.recipe.exists()
+    return in_worker(partial(_inspect, own=own), baseline, lab.setting.ladder, lab.vocab_size)
+
+
+def _inspect(baseline: Recipe, ladder: Ladder, vocab_size: int, *, own: bool) -> Mapping[str, Knob]:
+    from search.baseline import check_baseline, knobs_of
+
+    if own:
+        check_baseline(baseline, ladder, vocab_size)
+    return knobs_of(baseline)
+
+
+def search_settings(study: Study, given: Overrides) -> SearchSettings:
     """The study's own settings of a search, with those overridden that are given."""
-    given = {"trials": trials, "proposer": proposer}
-    values = {**study.settings.get("search", {}), **{key: value for key, value in given.items() if value is not None}}
-    return SearchSettings.read(values)
+    return SearchSettings.read(_overridden(study.settings.get("search", {}), given.search))
+
+
+def claude_settings(study: Study, given: Overrides) -> ClaudeSettings:
+    """The study's own settings of the researcher, with those overridden that are given."""
+    return ClaudeSettings.read(_overridden(study.settings.get("claude", {}), given.claude))
+
+
+def _overridden(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**own, **{name: value for name, value in given.items() if value is not None}}

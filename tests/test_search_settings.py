@@ -27,7 +27,7 @@ def test_a_settings_table_is_read() -> None:
         ({"trials": 4, "confirm_looks": [2, 3]}, "'confirm_looks': takes 1, 2, 4, 8 and 12"),
         ({"trials": 4, "confirm_looks": [4, 2]}, "rising order"),
         ({"trials": 4, "confirm_looks": []}, "'confirm_looks'"),
-        ({"trials": 4, "proposer": "oracle"}, "'catalogue' or 'optuna'"),
+        ({"trials": 4, "proposer": "oracle"}, "'catalogue', 'optuna', 'claude' or 'mixed'"),
     ],
 )
 def test_what_is_wrong_is_named(table: dict[str, Any], message: str) -> None:

@@ -83,7 +83,7 @@ class Promotion:
             pairs |= more
         for arm in going:
             stops = decisions[arm.name].decision != "go"
-            spared = flops_above(self.lab, arm.recipe, index, self.settings.pairs[0]) if stops else 0.0
+            spared = flops_above(self.lab, self.baseline, arm.recipe, index, self.settings.pairs[0]) if stops else 0.0
             self.records.gate(arm, index, decisions[arm.name], spared)
         self.records.flush()
         return [arm for arm in going if decisions[arm.name].decision == "go"]

@@ -12,6 +12,7 @@ from scaling.executor import warm_up
 from scaling.lab import baseline_recipe, open_lab
 from scaling.marks import is_done, mark
 from search.session import DONE as SEARCH_DONE
+from search.trust import is_written_by_model, require_trust, worker_for
 from transfer.settings import TransferSettings
 
 DONE = "promotion_done"
@@ -31,7 +32,9 @@ def promotion_mark(study: Study) -> str:
     return mark(study, baseline_recipe(study), {"transfer": settings.model_dump(mode="json"), "findings": findings})
 
 
-def run_promotion(study: Study, console: Console, workers: int | None = None) -> bool:
+def run_promotion(
+    study: Study, console: Console, workers: int | None = None, *, unsafe_no_sandbox: bool = False
+) -> bool:
     """Promote the study's findings. Returns False, having done nothing, when that had been finished before.
 
     Raises:
@@ -42,14 +45,16 @@ def run_promotion(study: Study, console: Console, workers: int | None = None) ->
     if is_done(study, DONE, wanted):
         return False
     # Only work that is really to be done pays for torch, loaded by the workers' parent and here at the same time.
-    warm_up()
+    worker = worker_for(model_writes=is_written_by_model(study), unsafe_no_sandbox=unsafe_no_sandbox)
+    warm_up(worker)
+    require_trust(worker)
     from scaling import shape
     from scaling.loading import load
     from transfer.arms import read_findings
     from transfer.promote import Promotion
 
     settings, baseline = TransferSettings.read(study.settings.get("transfer", {})), baseline_recipe(study)
-    with open_lab(study, console, workers) as lab:
+    with open_lab(study, console, workers, worker) as lab:
         lab.fact(PROMOTION_BEGAN, wanted)
         ladder = lab.setting.ladder
         target = shape.cached(
