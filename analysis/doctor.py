@@ -9,8 +9,11 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata, util
 
+from data.errors import ScaleproofError
+
 NEEDED = ("torch", "lightning", "duckdb", "scipy", "numpy", "altair", "vl-convert-python", "pyarrow")
 EXTRAS = {"optuna": "scaleproof[optuna]", "tokenizers": "scaleproof[bpe]"}
+KEY = "ANTHROPIC_API_KEY"
 LEAST_MEMORY_BYTES = 3 * 2**30
 
 
@@ -25,7 +28,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at interpreter, packages, git, cores and memory, without importing any of the packages."""
+    """Look at interpreter, packages, git, cores, memory and the sandbox, importing none of what trains."""
     findings = [Finding("python", sys.version_info >= (3, 11), platform.python_version())]
     findings += [_package(name, f"pip install '{name}'", needed=True) for name in NEEDED]
     findings += [_package(name, f"pip install '{extra}'", needed=False) for name, extra in EXTRAS.items()]
@@ -33,7 +36,31 @@ def examine() -> list[Finding]:
     findings.append(Finding("git", git is not None, git or "not found; edits are put together with it, install it"))
     findings.append(Finding("cores", True, str(os.cpu_count())))
     findings.append(_memory())
-    return findings
+    return [*findings, *_researcher()]
+
+
+def _researcher() -> list[Finding]:
+    """What a model that proposes needs, and the other proposers do not."""
+    from search.sandbox.bubblewrap import version
+
+    bubblewrap = version()
+    key = "set" if os.environ.get(KEY) else f"not set; export {KEY}=... before a search with the proposer claude"
+    return [
+        Finding("bubblewrap", bubblewrap is not None, bubblewrap or "not found; apt install bubblewrap", needed=False),
+        _sandbox(),
+        _package("anthropic", "pip install 'anthropic'", needed=False),
+        Finding(KEY, key == "set", key, needed=False),
+    ]
+
+
+def _sandbox() -> Finding:
+    from search.sandbox.selftest import require_sandbox
+
+    try:
+        require_sandbox()
+    except ScaleproofError as error:
+        return Finding("sandbox", False, str(error), needed=False)
+    return Finding("sandbox", True, "holds: nothing got out of it in its self-test", needed=False)
 
 
 def _package(name: str, remedy: str, *, needed: bool) -> Finding:

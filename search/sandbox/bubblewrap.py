@@ -16,7 +16,7 @@ from search.sandbox.limits import Limits
 PACKAGES = ("data", "scaling", "search")
 ETC = ("ld.so.cache", "alternatives", "localtime")
 SHARED_MEMORY_BYTES = 2**26
-HOLDER = "/usr/bin/cat"
+DEVICES = Path("/dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,13 @@ class Mount:
 
 def version() -> str | None:
     """The installed bubblewrap's version, as in "0.8.0"; None when there is none."""
-    found = shutil.which("bwrap")
-    return _said(found, "--version").removeprefix("bubblewrap").strip() if found else None
+    if shutil.which("bwrap") is None:
+        return None
+    return _said(_program(), "--version").removeprefix("bubblewrap").strip()
+
+
+def _program() -> str:
+    return shutil.which("bwrap") or "bwrap"
 
 
 @functools.cache
@@ -41,23 +46,23 @@ def _said(program: str, question: str) -> str:
 
 def _has(option: str) -> bool:
     """Whether the installed bubblewrap has an option: `--disable-userns` and `--size` came with 0.7 and 0.8."""
-    return option in _said(shutil.which("bwrap") or "bwrap", "--help")
+    return option in _said(_program(), "--help")
 
 
 def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool) -> list[str]:
     """The command that opens a cell and holds it open until its input ends; it echoes what it is sent, to say ready."""
-    command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+    command = [_program(), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     # Without it, the filter of system calls alone refuses new namespaces.
     command += ["--disable-userns"] if _has("--disable-userns") else []
     command += ["--cap-drop", "ALL", "--clearenv", "--hostname", "cell"]
     command += _system()
     # All of it read-only: to root, what lies in /proc/sys is writable without any capability.
     command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
-    command += _memory_folder("/dev/shm", SHARED_MEMORY_BYTES) + (_devices(Path("/dev")) if gpu else [])
+    command += _memory_folder("/dev/shm", SHARED_MEMORY_BYTES) + (_devices() if gpu else [])
     command += ["--remount-ro", "/dev", *_memory_folder("/tmp", limits.file_bytes)]
     for mount in mounts:
         command += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
-    return [*command, "--remount-ro", "/", "--", HOLDER]
+    return [*command, "--remount-ro", "/", "--", "cat"]
 
 
 def _memory_folder(path: str, size: int) -> list[str]:
@@ -102,9 +107,9 @@ def outermost(paths: Iterable[Path]) -> list[Path]:
     return chosen
 
 
-def _devices(dev: Path) -> list[str]:
+def _devices() -> list[str]:
     """What CUDA opens; after --dev, which would hide it."""
     arguments: list[str] = []
-    for node in sorted(dev.glob("nvidia*")):
+    for node in sorted(DEVICES.glob("nvidia*")):
         arguments += ["--dev-bind-try", str(node), str(node)]
     return [*arguments, "--ro-bind-try", "/sys", "/sys"]

@@ -17,7 +17,7 @@ from search.sandbox.bubblewrap import Mount, arguments
 from search.sandbox.holder import Holder
 from search.sandbox.inmate import Entry, Work, enter_and_work
 from search.sandbox.limits import CellError, Limits, in_units
-from search.sandbox.usage import measure
+from search.sandbox.usage import hold_files_to, hold_to
 
 TAIL_BYTES = 4096
 CHUNK_BYTES = 2**16
@@ -92,7 +92,7 @@ class Cell:
         return self._channel
 
     def check(self) -> None:
-        """Look at the inmate without waiting: output, time, memory, processes, end; call it every 50 ms or oftener.
+        """Look at the inmate without waiting: output, time, memory, processes, files, end; call it every 50 ms.
 
         Raises CellError when it did what it may not, or died: by a signal, or with a status that is not 0.
         """
@@ -101,7 +101,10 @@ class Cell:
             raise CellError("output", f"It wrote more than {in_units(self._limits.output_bytes)} to its output.")
         if time.monotonic() - self._started > self._limits.wall_seconds:
             raise CellError("time", f"It ran longer than {self._limits.wall_seconds:g} s.")
-        measure(self._holder.processes).hold_to(self._limits)
+        hold_to(self._limits, self._holder.processes)
+        for mount in self._mounts:
+            if mount.writable:
+                hold_files_to(self._limits.file_bytes, str(mount.source))
         if self.ended is not None:
             self._drain()
             _judge(self.ended)

@@ -13,7 +13,7 @@ from data.setting_tables import read_table
 
 THREADS_PER_PROCESS = 16
 
-Kind = Literal["time", "memory", "processes", "threads", "output", "died"]
+Kind = Literal["time", "memory", "processes", "threads", "files", "output", "died"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Limits:
     """What all processes of one cell may use together.
 
     memory_bytes: resident, summed over the processes. processes: at a time, with 16 threads for each. file_bytes: any
-    one file, and all of /tmp. output_bytes: printed. wall_seconds: from its start to its end.
+    one file, all of /tmp, and all of a writable mount. output_bytes: printed. wall_seconds: from its start to its end.
     """
 
     memory_bytes: int = 4 * 2**30

@@ -3,53 +3,98 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 
 from search.sandbox.limits import CellError, Limits, in_units
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+BLOCK_BYTES = 4096
 HOLDERS = {"1", "2"}  # bubblewrap's init, and what holds the cell open
+
+_PROPORTIONAL = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What all inmates use together; memory is resident, and counts a page once per process."""
+    """What all inmates use together; memory is resident, and counts a page that several share once for each."""
 
     memory_bytes: int
     processes: int
     threads: int
 
-    def hold_to(self, limits: Limits) -> None:
-        """Raise CellError for what is more than allowed."""
-        if self.processes > limits.processes:
-            raise CellError("processes", f"It started more than {limits.processes} processes.")
-        if self.threads > limits.threads:
-            raise CellError("threads", f"It started more than {limits.threads} threads.")
-        if self.memory_bytes > limits.memory_bytes:
-            raise CellError("memory", f"It used more than {in_units(limits.memory_bytes)} of memory.")
-
 
 def measure(proc: int) -> Usage:
     """Sum over the processes in the opened /proc of a cell."""
-    memory = processes = threads = 0
+    counted = [one for one in (_one(proc, name) for name in _inmates(proc)) if one is not None]
+    return Usage(sum(memory for memory, _ in counted), len(counted), sum(threads for _, threads in counted))
+
+
+def hold_to(limits: Limits, proc: int) -> None:
+    """Raise CellError for what the processes in the opened /proc of a cell use beyond their limits."""
+    usage = measure(proc)
+    if usage.processes > limits.processes:
+        raise CellError("processes", f"It started more than {limits.processes} processes.")
+    if usage.threads > limits.threads:
+        raise CellError("threads", f"It started more than {limits.threads} threads.")
+    # Forks share their pages, so the exact sum is taken, at some milliseconds, where the quick one is too large.
+    if usage.memory_bytes > limits.memory_bytes and _shared_once(proc) > limits.memory_bytes:
+        raise CellError("memory", f"It used more than {in_units(limits.memory_bytes)} of memory.")
+
+
+def hold_files_to(most: int, folder: str) -> None:
+    """Raise CellError when the files below a folder take more than `most` bytes of disk; follows no links."""
+    if _taken(folder, most) > most:
+        raise CellError("files", f"It wrote more than {in_units(most)} of files.")
+
+
+def _inmates(proc: int) -> list[str]:
     with suppress(OSError):
-        for name in os.listdir(proc):
-            if not name.isdecimal() or name in HOLDERS:
-                continue
-            with suppress(OSError):
-                pages, of_these = _one(proc, name)
-                memory += pages * PAGE_BYTES
-                threads += of_these
-                processes += 1
-    return Usage(memory, processes, threads)
+        return [name for name in os.listdir(proc) if name.isdecimal() and name not in HOLDERS]
+    return []
 
 
-def _one(proc: int, name: str) -> tuple[int, int]:
-    """Resident pages and threads of one process, from the fields after its name, which may hold anything."""
-    descriptor = os.open(f"{name}/stat", os.O_RDONLY, dir_fd=proc)
-    try:
-        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
-    finally:
-        os.close(descriptor)
-    return int(fields[21]), int(fields[17])
+def _one(proc: int, process: str) -> tuple[int, int] | None:
+    """Resident bytes and threads of one process, from the fields after its name, which may hold anything."""
+    said = _read(proc, f"{process}/stat")
+    if not said:
+        return None
+    fields = said.rpartition(b")")[2].split()
+    return int(fields[21]) * PAGE_BYTES, int(fields[17])
+
+
+def _shared_once(proc: int) -> int:
+    """Resident bytes of all processes, a page that several share counted once in all."""
+    total = 0
+    for process in _inmates(proc):
+        proportional = _PROPORTIONAL.search(_read(proc, f"{process}/smaps_rollup") or b"")
+        plain = _one(proc, process)
+        total += int(proportional[1]) * 2**10 if proportional else plain[0] if plain else 0
+    return total
+
+
+def _read(proc: int, path: str) -> bytes | None:
+    """A file of a process; None when it may not be read, or its process has ended."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY, dir_fd=proc)
+        try:
+            return os.read(descriptor, 2**14)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def _taken(folder: str, most: int) -> int:
+    """Bytes of disk below a folder, counted up to where they are more than `most`; each name counts a block."""
+    taken = 0
+    waiting = [folder]
+    while waiting and taken <= most:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                taken += BLOCK_BYTES + entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                if taken > most:
+                    break
+    return taken
