@@ -11,7 +11,8 @@ from search.sandbox.cell import Cell
 from search.sandbox.holder import available
 from search.sandbox.limits import Limits
 
-needs_bubblewrap = pytest.mark.skipif(available() is not None, reason=str(available()))
+MISSING = available()
+needs_bubblewrap = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 SMALL = Limits(memory_bytes=2**28, processes=8, file_bytes=2**20, output_bytes=2**14, wall_seconds=20.0)
 

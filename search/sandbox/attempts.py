@@ -24,9 +24,9 @@ _AF_VSOCK, _ANY_HOST = 40, 2
 class Outside:
     """What was set up outside for the attempts to reach.
 
-    secret: a word in a file's name and in a process's environment. folder: where that file is. port: of a server on
-    127.0.0.1. address: of one on an abstract unix socket. process: another process. home: the user's folder, when it
-    has something to hide; shown: the names in it that a cell has, since the interpreter is below them.
+    secret: a word in a file's name, in a process's environment and its call. folder: where that file is. port: of a
+    server on 127.0.0.1. address: of one on an abstract unix socket. process: another process. home: the user's folder,
+    when it has something to hide; shown: the names in it that a cell has, since the interpreter is below them.
     """
 
     secret: str
@@ -108,9 +108,19 @@ def _reached(outside: Outside) -> Iterator[str]:
         yield "open a socket to the host of a virtual machine"
     if [name for _, name in socket.if_nameindex() if name != "lo"] if _succeeds(socket.if_nameindex) else []:
         yield "see a network device"
-    # A number that is also one of the cell's own processes says nothing.
-    if not Path("/proc", str(outside.process)).exists() and _succeeds(lambda: os.kill(outside.process, 0)):
+    visible = outside.secret.encode() in _words_of(outside.process)
+    if visible:
+        yield "see a process outside"
+    # Otherwise a number that is also one of the cell's own processes says nothing.
+    hidden = not Path("/proc", str(outside.process)).exists()
+    if (visible or hidden) and _succeeds(lambda: os.kill(outside.process, 0)):
         yield "signal a process outside"
+
+
+def _words_of(process: int) -> bytes:
+    with suppress(OSError):
+        return Path("/proc", str(process), "cmdline").read_bytes()
+    return b""
 
 
 def _connect(family: int, address: tuple[str, int] | str) -> None:
@@ -120,21 +130,6 @@ def _connect(family: int, address: tuple[str, int] | str) -> None:
 
 
 def _rights() -> Iterator[str]:
-    library = libc()
-    calls: dict[str, Callable[[], int]] = {
-        "remount the root": lambda: library.mount(b"none", b"/", None, _MS_REMOUNT_BIND, None),
-        "mount a file system": lambda: library.mount(b"none", b"/tmp", b"tmpfs", 0, None),
-        "unmount /proc": lambda: library.umount2(b"/proc", 2),
-        "make a user namespace": lambda: library.unshare(_CLONE_NEWUSER),
-        "make a mount namespace": lambda: library.unshare(_CLONE_NEWNS),
-        "trace another process": lambda: library.ptrace(_PTRACE_ATTACH, 1, None, None),
-        "change its root": lambda: library.chroot(b"/tmp"),
-        "set its user": lambda: library.setuid(1 if os.getuid() != 1 else 2),
-        "enter the namespaces of another process": lambda: _enter_another(library),
-    }
-    for name, call in calls.items():
-        if call() == 0:
-            yield name
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     if any(int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")):
         yield "keep a capability"
@@ -142,6 +137,21 @@ def _rights() -> Iterator[str]:
         yield "gain privileges from a program"
     if status["Seccomp"] != "2":
         yield "make any system call: there is no filter of them on this processor"
+    library = libc()
+    calls: dict[str, Callable[[], int]] = {
+        "trace another process": lambda: library.ptrace(_PTRACE_ATTACH, 1, None, None),
+        "enter the namespaces of another process": lambda: _enter_another(library),
+        "set its user": lambda: library.setuid(1 if os.getuid() != 1 else 2),
+        "remount the root": lambda: library.mount(b"none", b"/", None, _MS_REMOUNT_BIND, None),
+        "mount a file system": lambda: library.mount(b"none", b"/tmp", b"tmpfs", 0, None),
+        "make a mount namespace": lambda: library.unshare(_CLONE_NEWNS),
+        "make a user namespace": lambda: library.unshare(_CLONE_NEWUSER),
+        "unmount /proc": lambda: library.umount2(b"/proc", 2),
+        "change its root": lambda: library.chroot(b"/tmp"),
+    }
+    for name, call in calls.items():
+        if call() == 0:
+            yield name
 
 
 def _enter_another(library: ctypes.CDLL) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import select
@@ -96,9 +95,8 @@ class Holder:
         self._process.wait()
 
 
-@functools.cache
 def available() -> str | None:
-    """None when cells can be opened here, else one sentence that says why not and what to do; found out once."""
+    """None when cells can be opened here, else one sentence that says why not and what to do."""
     if sys.platform != "linux":
         return "Cells need Linux with bubblewrap; this is another system."
     if shutil.which("bwrap") is None:

@@ -105,7 +105,7 @@ def _server(family: int, address: tuple[str, int] | str) -> Iterator[socket.sock
 @contextmanager
 def _bystander(secret: str) -> Iterator[int]:
     """A process that waits for the end of its input."""
-    command = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
+    command = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()", secret]
     environment = {**os.environ, "SECRET": secret}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
         yield process.pid
