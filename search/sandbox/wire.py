@@ -7,22 +7,24 @@ import math
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from data.errors import ScaleproofError
+from scaling.training import FailedError
 
 HEADER_BYTES = 2**16
-SLICE_SECONDS = 0.02
+SLICE_SECONDS = 0.04
 """How often whoever waits looks after the one at the other end."""
 READ_BYTES = 2**20
 
 _FRAME = struct.Struct("<IQ")
 
 
-class WireError(ScaleproofError):
-    """The other end said what it may not say, or not now; the message is a sentence."""
+class WireError(FailedError):
+    """The other end said what it may not say, or not now: that ends its run."""
 
 
 class ClosedError(ScaleproofError):
@@ -66,6 +68,7 @@ class Wire:
         """Take over the channel."""
         self._channel = channel
         self._watch = watch
+        self._looked = time.monotonic()
         channel.setblocking(False)
 
     def send(self, kind: str, payload: bytes | bytearray | memoryview = b"", /, **fields: object) -> None:
@@ -107,6 +110,7 @@ class Wire:
                 self._wait(select.POLLOUT)
             except OSError as error:
                 raise ClosedError("It closed its channel.") from error
+            self._look()
 
     def _read(self, size: int) -> bytearray:
         # Grown as bytes come: a size that is only announced costs nothing.
@@ -128,9 +132,31 @@ class Wire:
     def _wait(self, for_what: int) -> None:
         poll = select.poll()
         poll.register(self._channel, for_what)
-        if not poll.poll(SLICE_SECONDS * 1000):
-            self._watch()
+        poll.poll(SLICE_SECONDS * 1000)
         self._look()
 
     def _look(self) -> None:
-        """Call the watch when it has not been called for a while, however busy the channel is."""
+        now = time.monotonic()
+        if now - self._looked >= SLICE_SECONDS:
+            self._looked = now
+            self._watch()
+
+
+def escaped(text: str, longest: int) -> str:
+    """Hostile text made printable ASCII, and cut."""
+    plain = text[:longest].encode("unicode_escape").decode("ascii")
+    return plain if len(plain) <= longest else plain[:longest]
+
+
+def _parsed(header: bytearray) -> dict[str, Any]:
+    try:
+        fields = json.loads(bytes(header), parse_constant=_refused)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise WireError("It spoke out of turn: the head of its message is no JSON object.")
+    return fields
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,145 @@
+"""One inmate's training, followed from the start to its weights: it is fed, and the time is taken, from outside."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from data.tokens import TokenSet
+from scaling.chunks import CHUNK_STEPS, Chunks, chunk_bounds
+from scaling.module import Note, check_divergence, curve_point
+from scaling.runs import RunSpec
+from scaling.shape import Shape
+from scaling.training import sample
+from search.sandbox import weights
+from search.sandbox.limits import CellError, Limits, in_units
+from search.sandbox.talk import Talk
+from search.sandbox.wire import Message, WireError
+
+LARGEST_COUNT = 10**15
+FOLDER_FILES = 1000
+FOLDER_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training left. seconds: of all steps but the first chunk, on the minder's clock, until the weights came.
+
+    Of a resumed run the seconds before are taken at the pace of those after. seconds_per_step is NaN where one chunk
+    was all. peak_memory_bytes and device are the inmate's own words.
+    """
+
+    packed: bytearray
+    size: Shape
+    seconds: float
+    seconds_per_step: float
+    peak_memory_bytes: int
+    device: str
+
+
+class Feeding:
+    """Feeds one inmate; every method raises FailedError or RecipeError for what the inmate does wrong."""
+
+    def __init__(self, talk: Talk, tokens: TokenSet, spec: RunSpec, note: Note) -> None:
+        """Feed from the train shard; `note` is given each point of the curve."""
+        self._talk, self._tokens, self._spec, self._note = talk, tokens, spec, note
+        self._warm_at = 0.0
+
+    def to_the_end(self, most_bytes: int) -> Trained:
+        """Feed the whole schedule, and take weights of at most so many bytes.
+
+        Raises:
+            DivergedError: when the training loss is not finite or has exploded.
+        """
+        talk, steps = self._talk, self._spec.rung.steps
+        talk.send("start", as_bytes(sample(self._tokens, self._spec)))
+        size = _shape(talk.hear("shape"))
+        first = talk.hear("begin").whole("first", 0, steps)
+        self._feed(first)
+        given = talk.hear("weights", payload=most_bytes)
+        seconds, timed = time.perf_counter() - self._warm_at, steps - first - CHUNK_STEPS
+        if weights.count(given.payload) < size.params:
+            raise WireError(f"It counted {size.params} parameters and gave fewer weights.")
+        per_step = seconds / timed if timed > 0 else math.nan
+        return Trained(
+            packed=given.payload,
+            size=size,
+            seconds=per_step * (steps - CHUNK_STEPS) if timed > 0 else 0.0,
+            seconds_per_step=per_step,
+            peak_memory_bytes=given.whole("peak", 0, LARGEST_COUNT),
+            device=given.text("device", 60),
+        )
+
+    def _feed(self, first: int) -> None:
+        """Give each chunk when it is asked for, never more than one ahead of those that are done."""
+        spec = self._spec
+        bounds = chunk_bounds(first, spec.rung.steps)
+        chunks = iter(Chunks(self._tokens.shard("train"), spec.rung, seed=spec.seed, first=first, device_index=0))
+        ready, asked, done = next(chunks, None), 0, 0
+        while done < len(bounds):
+            message = self._talk.hear("ask", "loss")
+            if message.kind == "ask":
+                if ready is None or asked > done + 1:
+                    raise WireError("It spoke out of turn: it asks for more than it has used.")
+                self._talk.send("chunk", as_bytes(ready))
+                asked += 1
+                ready = next(chunks, None)  # while the inmate trains
+            elif done == asked:
+                raise WireError("It spoke out of turn: it tells the loss of what it was not given.")
+            else:
+                self._tick(bounds[done][1], message.real("value"), warm_up=done == 0)
+                done += 1
+
+    def _tick(self, step: int, loss: float, *, warm_up: bool) -> None:
+        now = time.perf_counter()
+        if warm_up:
+            self._warm_at = now
+        self._note(curve_point(self._spec.rung, step, now - self._warm_at, loss))
+        check_divergence(loss, step, self._spec.rung, self._tokens.vocab_size)
+
+
+def as_bytes(ids: Tensor) -> memoryview:
+    """Ids as they cross the border."""
+    return ids.contiguous().numpy().data
+
+
+def _shape(told: Message) -> Shape:
+    flops = told.real("flops_per_token")
+    if not flops >= 0:
+        raise WireError("It spoke out of turn: its FLOPs are no number.")
+    params = told.whole("params", 1, LARGEST_COUNT)
+    return Shape(params, told.whole("params_non_embedding", 0, params), flops)
+
+
+def folder_watch(folder: Path, limits: Limits) -> Callable[[], None]:
+    """A check, now and then, that an inmate's folder holds no more than checkpoints would; it raises CellError."""
+    looked = time.monotonic()
+
+    def look() -> None:
+        nonlocal looked
+        if time.monotonic() - looked < FOLDER_LOOK_SECONDS:
+            return
+        size = files = 0
+        for path, folders, names in os.walk(folder):
+            files += len(folders) + len(names)
+            if files > FOLDER_FILES:
+                raise CellError("output", f"It made more than {FOLDER_FILES} files.")
+            size += sum(_size(Path(path, name)) for name in names)
+        if size > 3 * limits.file_bytes:
+            raise CellError("output", f"Its files hold more than {in_units(3 * limits.file_bytes)}.")
+        looked = time.monotonic()
+
+    return look
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512
+    except OSError:
+        return 0

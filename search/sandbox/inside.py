@@ -1,0 +1,165 @@
+"""What an inmate does: it runs the recipe, is fed and asked over its wire, and has nothing else."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
+
+from scaling import shape
+from scaling.chunks import chunk_bounds
+from scaling.course import Course, device_name, peak_memory_bytes, quiet
+from scaling.evaluation import logits_of
+from scaling.ladder import Rung
+from scaling.loading import RECIPE_FILE, RecipeError, load, said
+from scaling.preflight import SAMPLE_SEQUENCES, check
+from scaling.runs import RunSpec, TimingSpec
+from scaling.timing import BLOCK_STEPS, Racer
+from search.sandbox.weights import pack, unpack
+from search.sandbox.wire import ClosedError, Wire
+
+RUN_FOLDER = "/run"
+CHECKPOINT = Path(RUN_FOLDER, "run.ckpt")
+ID_BYTES = 8
+GROUP_BYTES = 2**25
+"""Logits cross the border in groups of rows of about this size."""
+FRAMES = 12
+"""How many of the recipe's frames a failure names, the innermost ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What an inmate is told of a run: the recipe's text, the run, and the size of the vocabulary."""
+
+    text: str
+    spec: RunSpec
+    vocab_size: int
+
+
+def train(task: Task, channel: socket.socket) -> None:
+    """Train a recipe on what the minder sends, and give the weights."""
+    wire = Wire(channel)
+    with _telling(wire), quiet():
+        spec, ladder = task.spec, task.spec.setting.ladder
+        sample = _ids(wire.expect("start", _sample_bytes(spec)), SAMPLE_SEQUENCES, spec.base.context + 1)
+        recipe = load(task.text)
+        size = shape.measure(recipe, spec.rung, spec.base, task.vocab_size)
+        if spec.preflight:
+            check(recipe, ladder, task.vocab_size, sample)
+        wire.send(
+            "shape",
+            params=size.params,
+            params_non_embedding=size.params_non_embedding,
+            flops_per_token=size.flops_per_token,
+        )
+
+        def note(point: Mapping[str, float | str]) -> None:
+            value = float(point["value"])
+            wire.send("loss", value=value if math.isfinite(value) else None)
+
+        def feed(first: int, _: int) -> Fed:
+            wire.send("begin", first=first)
+            return Fed(wire, spec.rung, first)
+
+        _, module = Course(recipe, spec, task.vocab_size, CHECKPOINT).fit(feed, note)
+        wire.send(
+            "weights", pack(module.model), peak=peak_memory_bytes(module.device), device=device_name(module.device)
+        )
+
+
+class Fed(IterableDataset[Tensor]):
+    """Chunks of batches as `scaling.chunks.Chunks` gives them, asked of the minder one by one."""
+
+    def __init__(self, wire: Wire, rung: Rung, first: int) -> None:
+        """Ask from step `first` on."""
+        self._wire, self._rung, self._first = wire, rung, first
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield int64 tensors (steps, batch, context + 1)."""
+        batch, width = self._rung.batch_size, self._rung.context + 1
+        for start, end in chunk_bounds(self._first, self._rung.steps):
+            self._wire.send("ask")
+            sizes = (end - start, batch, width)
+            yield _ids(self._wire.expect("chunk", math.prod(sizes) * ID_BYTES), *sizes)
+
+
+def evaluate(task: Task, channel: socket.socket) -> None:
+    """Build the model anew, with the weights that the minder sends, and map token ids to logits until it hangs up."""
+    wire = Wire(channel)
+    with _telling(wire), quiet():
+        spec = task.spec
+        gpu = spec.setting.ladder.accelerator == "gpu"
+        packed = wire.receive("weights", payload=2**62).payload
+        recipe = load(task.text)
+        # As in training: what the recipe draws and does not keep among its weights must come out the same.
+        torch.manual_seed(spec.seed)
+        model = recipe.build_model(spec.rung, recipe.resolve(spec.rung, spec.base), task.vocab_size)
+        unpack(model, packed)
+        model.to(torch.device("cuda" if gpu else "cpu")).eval()
+        wire.send("ready")
+        mixed = spec.setting.ladder.precision == "bf16-mixed"
+        with torch.autocast("cuda" if gpu else "cpu", dtype=torch.bfloat16, enabled=mixed):
+            while True:
+                _answer(wire, model, spec.rung.context, task.vocab_size)
+
+
+def _answer(wire: Wire, model: nn.Module, context: int, vocab_size: int) -> None:
+    asked = wire.receive("ids", payload=2**62)
+    ids = _ids(asked.payload, len(asked.payload) // (context * ID_BYTES), context)
+    logits = logits_of(model, ids.to(next(model.parameters()).device), vocab_size).cpu().contiguous()
+    for rows in torch.split(logits, group_rows(context, vocab_size)):
+        wire.send("logits", rows.numpy().data)
+
+
+def group_rows(context: int, vocab_size: int) -> int:
+    """How many sequences' logits cross the border at a time."""
+    return max(1, GROUP_BYTES // (context * vocab_size * 4))
+
+
+def race(spec: TimingSpec, text: str, vocab_size: int, channel: socket.socket) -> None:
+    """Take blocks of steps of one recipe on command, until the minder hangs up."""
+    wire = Wire(channel)
+    with _telling(wire), quiet():
+        sizes = (BLOCK_STEPS, spec.rung.batch_size, spec.rung.context + 1)
+        batches = _ids(wire.expect("start", math.prod(sizes) * ID_BYTES), *sizes)
+        racer = Racer(spec, text, batches, vocab_size)
+        wire.send("ready")
+        while True:
+            racer.seconds(wire.receive("block").whole("steps", 1, BLOCK_STEPS))
+            wire.send("done")
+
+
+@contextmanager
+def _telling(wire: Wire) -> Iterator[None]:
+    """Tell the minder what went wrong; a minder that hung up has all it wants."""
+    try:
+        yield
+    except ClosedError:
+        os._exit(0)
+    except BaseException as error:
+        contract = isinstance(error, RecipeError)
+        text = str(error) if contract else said(error)
+        frames = [(one.lineno, one.name[:80]) for one in traceback.extract_tb(error.__traceback__) if _own(one)]
+        with suppress(ClosedError):
+            wire.send("failed", contract=int(contract), text=text[:2000], frames=frames[-FRAMES:])
+
+
+def _own(frame: traceback.FrameSummary) -> bool:
+    return frame.filename == RECIPE_FILE
+
+
+def _ids(payload: bytearray, *sizes: int) -> Tensor:
+    return torch.frombuffer(payload, dtype=torch.int64).view(sizes)
+
+
+def _sample_bytes(spec: RunSpec) -> int:
+    return SAMPLE_SEQUENCES * (spec.base.context + 1) * ID_BYTES

@@ -1,0 +1,132 @@
+"""The minder of one run: outside the cell, it feeds, takes the time, and computes the loss from logits itself.
+
+Of what an inmate says only this is believed: its losses while it trains, which are points of a curve; its FLOPs and
+parameters, which a recipe can misstate by patching what counts them, though fewer weights than parameters are refused;
+on a GPU its peak memory and the device's name. Its steps are known from what it was fed, at most one chunk ahead of
+what it says it has done. A recipe can spend more work than it should on the chunks that it holds; the minder's clock
+sees that, outside the first chunk of an attempt, which is warm-up.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.errors import ScaleproofError
+from data.study import Study
+from data.tokens import TokenSet
+from scaling.module import Note
+from scaling.preflight import LEAK_TOLERANCE
+from scaling.runs import RunSpec
+from scaling.training import finished, held_out, leave_rows, note_finished
+from search.sandbox import inside
+from search.sandbox.bubblewrap import Mount
+from search.sandbox.cell import Cell
+from search.sandbox.feeding import Feeding, Trained, as_bytes, folder_watch
+from search.sandbox.limits import SandboxSettings
+from search.sandbox.probes import Examination
+from search.sandbox.talk import Talk
+
+MIXED_TOLERANCE = 5e-2
+"""Of logits computed in bfloat16, whose unit in the last place is 1/256."""
+
+
+def train(study_path: Path, spec: RunSpec) -> None:
+    """Make one run in cells and leave its rows in a spool file of its own, as `scaling.training.train` does.
+
+    Raises:
+        ScaleproofError: when this machine cannot do the run; whatever the recipe does ends in a row.
+    """
+    study = Study.open(study_path)
+    leave_rows(study, spec, make)
+    _remove(_folder(study, spec))
+
+
+def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
+    """Train in one cell and evaluate in another; gives the columns of a finished run.
+
+    Raises:
+        FailedError, RecipeError, DivergedError: how the run ended otherwise.
+        ScaleproofError: when this machine cannot do the run.
+    """
+    if spec.rung.devices > 1:
+        raise ScaleproofError(
+            f"Rung {spec.rung.name} runs on several devices, and a sandboxed run has one; give a rung of one device, "
+            "or run without the sandbox (--unsafe-no-sandbox)."
+        )
+    limits = SandboxSettings.read(study.settings.get("sandbox", {})).limits
+    gpu = spec.setting.ladder.accelerator == "gpu"
+    tokens = TokenSet.open(study.tokens)
+    text = (study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8")
+    task = inside.Task(text, spec, tokens.vocab_size)
+    folder = _folder(study, spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as later:
+        # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory.
+        with Cell([Mount(folder, inside.RUN_FOLDER, writable=True)], limits, gpu) as cell:
+            talk = Talk(cell, lambda channel: inside.train(task, channel), text, folder_watch(folder, limits))
+            # Opened while the first inmate is busy with its recipe.
+            second = later.enter_context(Cell([], limits, gpu))
+            trained = Feeding(talk, tokens, spec, note).to_the_end(limits.memory_bytes)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        talk = Talk(second, lambda channel: inside.evaluate(task, channel), text)
+        val_loss = _evaluate(talk, trained, tokens, spec)
+    row = finished(
+        spec,
+        tokens,
+        trained.size,
+        val_loss=val_loss,
+        seconds=trained.seconds,
+        seconds_per_step=trained.seconds_per_step,
+    )
+    note_finished(note, spec, row)
+    where = (trained.peak_memory_bytes, trained.device) if gpu else (peak, "cpu")
+    return {**row, "peak_memory_bytes": where[0], "device": where[1]}
+
+
+def _evaluate(talk: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> float:
+    """The finished loss of the weights, from logits that the inmate gives without knowing what they are for."""
+    talk.send("weights", trained.packed)
+    talk.hear("ready")
+    mixed = spec.setting.ladder.precision == "bf16-mixed"
+    examination = Examination(
+        _asker(talk, tokens.vocab_size),
+        held_out(tokens, spec),
+        spec.rung.batch_size,
+        MIXED_TOLERANCE if mixed else LEAK_TOLERANCE,
+    )
+    return examination.finished_loss()
+
+
+def _asker(talk: Talk, vocab_size: int) -> Callable[[Tensor], Iterator[Tensor]]:
+    def ask(ids: Tensor) -> Iterator[Tensor]:
+        context = ids.shape[1]
+        talk.send("ids", as_bytes(ids))
+        for rows in torch.split(ids, inside.group_rows(context, vocab_size)):
+            payload = talk.expect("logits", len(rows) * context * vocab_size * 4)
+            yield torch.frombuffer(payload, dtype=torch.float32).view(len(rows), context, vocab_size)
+
+    return ask
+
+
+def _folder(study: Study, spec: RunSpec) -> Path:
+    """The one folder that the run may write; it outlives an attempt that was killed."""
+    return study.checkpoints / spec.run_id
+
+
+def _remove(folder: Path) -> None:
+    """Remove what is left of a run that has ended, whatever rights it gave its folders, and no link's target."""
+    folder.chmod(0o700)
+    for path, folders, _ in os.walk(folder):
+        for inner in (Path(path, name) for name in folders):
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder)

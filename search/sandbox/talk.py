@@ -1,0 +1,95 @@
+"""A minder's conversation with its inmate, in which whatever the inmate does wrong ends the run by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from scaling.loading import RecipeError
+from scaling.training import FailedError
+from search.sandbox.cell import Cell
+from search.sandbox.inmate import Work
+from search.sandbox.limits import CellError
+from search.sandbox.wire import ClosedError, Message, Wire, WireError, escaped
+
+SECONDS_TO_END = 5.0
+"""How long an inmate that closed its channel may take to end."""
+TEXT_CHARACTERS = 600
+TAIL_CHARACTERS = 1500
+LINE_CHARACTERS = 160
+
+
+class Talk:
+    """Starts an inmate in a cell and speaks with it; `also` is called, as the cell's own check is, while this waits.
+
+    Every method raises FailedError, or RecipeError where the recipe broke its contract, for what the inmate does wrong.
+    """
+
+    def __init__(self, cell: Cell, work: Work, text: str, also: Callable[[], None] = lambda: None) -> None:
+        """Run `work` in the cell; `text` is the recipe, whose lines are quoted where it crashes."""
+        self._cell, self._lines, self._also = cell, text.splitlines(), also
+        self._wire = Wire(cell.run(work), self._watch)
+
+    def send(self, kind: str, payload: bytes | bytearray | memoryview = b"", /, **fields: object) -> None:
+        """Say something."""
+        with self._judged():
+            self._wire.send(kind, payload, **fields)
+
+    def hear(self, *kinds: str, payload: int = 0) -> Message:
+        """Wait for a message of one of these kinds, with at most so many bytes."""
+        with self._judged():
+            message = self._wire.receive(*kinds, "failed", payload=payload)
+        if message.kind == "failed":
+            raise self._failure(message)
+        return message
+
+    def expect(self, kind: str, size: int) -> bytearray:
+        """Wait for exactly so many bytes."""
+        payload = self.hear(kind, payload=size).payload
+        if len(payload) != size:
+            raise FailedError(f"It spoke out of turn: {len(payload)} bytes come with {kind!r}, {size} are due.")
+        return payload
+
+    def _watch(self) -> None:
+        self._cell.check()
+        self._also()
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        try:
+            yield
+        except CellError as error:
+            raise FailedError(str(error)) from error
+        except ClosedError as error:
+            raise self._end() from error
+
+    def _end(self) -> FailedError | RecipeError:
+        """Why the channel is closed: what it said last, or how it died."""
+        with suppress(WireError, ClosedError, CellError):
+            return self._failure(self._wire.receive("failed"))
+        deadline = time.monotonic() + SECONDS_TO_END
+        try:
+            while self._cell.ended is None and time.monotonic() < deadline:
+                self._cell.check()
+                time.sleep(0.005)
+            self._cell.check()
+        except CellError as error:
+            return FailedError(str(error))
+        if self._cell.ended is None:
+            return FailedError("It closed its channel and did not end.")
+        return FailedError("It ended without giving its result.")
+
+    def _failure(self, message: Message) -> FailedError | RecipeError:
+        text = message.text("text", TEXT_CHARACTERS)
+        if message.fields.get("contract") == 1:
+            return RecipeError(text)
+        return FailedError("\n".join([text, *self._quoted(message.fields.get("frames"))])[:TAIL_CHARACTERS])
+
+    def _quoted(self, frames: object) -> Iterator[str]:
+        """The recipe's own lines that an error passed, the innermost last; none where the frames make no sense."""
+        for frame in frames if isinstance(frames, list) else ():
+            match frame:
+                case [int(number), str(name)] if 0 < number <= len(self._lines):
+                    line = escaped(self._lines[number - 1].strip(), LINE_CHARACTERS)
+                    yield f"> line {number}, in {escaped(name, 40)}: {line}"

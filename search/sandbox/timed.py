@@ -1,0 +1,61 @@
+"""Two arms timed against each other in cells, by the minder's clock, their steps interleaved A B B A.
+
+A recipe that patches what answers the minder could say that it is done before it is: what a run's own training took,
+in which the weights had to be made, is what to hold a timing against.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from data.study import Study
+from data.tokens import TokenSet
+from scaling.runs import TimingSpec
+from scaling.timing import interleaved, leave_timing, timing_batches
+from search.sandbox import inside
+from search.sandbox.cell import Cell
+from search.sandbox.feeding import as_bytes
+from search.sandbox.limits import SandboxSettings
+from search.sandbox.talk import Talk
+
+
+def time_pair(study_path: Path, spec: TimingSpec) -> None:
+    """Time an arm against the baseline, each in a cell, and leave one `timing` row, as `scaling.timing` does.
+
+    Raises:
+        FailedError, RecipeError: what one of the two did wrong; there is no row then.
+        ScaleproofError: when this machine cannot do it.
+    """
+    study = Study.open(study_path)
+    leave_timing(study, spec, *measure(study, spec))
+
+
+def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
+    """Return seconds per step of the arm and of the baseline; see `scaling.timing.interleaved`."""
+    limits = SandboxSettings.read(study.settings.get("sandbox", {})).limits
+    gpu = spec.setting.ladder.accelerator == "gpu"
+    tokens = TokenSet.open(study.tokens)
+    texts = [
+        (study.recipes / f"{name}.py").read_text(encoding="utf-8") for name in (spec.recipe_hash, spec.baseline_hash)
+    ]
+    with ExitStack() as open_cells:
+        cells = [open_cells.enter_context(Cell([], limits, gpu)) for _ in texts]
+        racers = [_racer(cell, spec, text, tokens.vocab_size) for cell, text in zip(cells, texts, strict=True)]
+        batches = as_bytes(timing_batches(tokens, spec))
+        for talk in racers:
+            talk.send("start", batches)
+            talk.hear("ready")
+        return interleaved(lambda who, steps: _seconds(racers[who], steps))
+
+
+def _racer(cell: Cell, spec: TimingSpec, text: str, vocab_size: int) -> Talk:
+    return Talk(cell, lambda channel: inside.race(spec, text, vocab_size, channel), text)
+
+
+def _seconds(talk: Talk, steps: int) -> float:
+    started = time.perf_counter()
+    talk.send("block", steps=steps)
+    talk.hear("done")
+    return time.perf_counter() - started
