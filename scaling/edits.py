@@ -73,6 +73,11 @@ class Edit:
     replacements: tuple[Replacement, ...] = ()
     knobs: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def written(self) -> str:
+        """The replacements as they were written, for edits that do not apply and so have no patch."""
+        return "\n".join(f"<<<<<<<\n{one.old}\n=======\n{one.new}\n>>>>>>>" for one in self.replacements)
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Return the recipe with this edit made.
 

@@ -108,9 +108,7 @@ class Trial:
     def _patch(self, baseline: Recipe) -> str:
         """The whole edit: as a patch, or as it was proposed where it does not apply."""
         recipe = self.recipe or (self.twin.recipe if self.twin is not None else None)
-        if recipe is not None:
-            return unified_diff(baseline, recipe)
-        return "\n".join(f"<<<<<<<\n{one.old}\n=======\n{one.new}\n>>>>>>>" for one in self.proposal.edit.replacements)
+        return self.proposal.edit.written if recipe is None else unified_diff(baseline, recipe)
 
 
 _SO_FAR: dict[keep.Decision, TrialStatus] = {

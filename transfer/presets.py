@@ -13,6 +13,8 @@ from data.study import Study
 from data.tokens import CorpusSettings
 from scaling.lab import read_recipe_file
 from scaling.ladder import PRESETS, load_ladder, parse_ladder
+from search.claude.settings import ClaudeSettings
+from search.sandbox.limits import SandboxSettings
 from search.settings import SearchSettings
 from transfer.settings import TransferSettings
 
@@ -38,6 +40,8 @@ def check_settings(settings: dict[str, Any]) -> None:
     parse_ladder(settings.get("ladder", {}))
     CorpusSettings.read(settings.get("corpus", {}))
     SearchSettings.read(settings.get("search", {}))
+    ClaudeSettings.read(settings.get("claude", {}))
+    SandboxSettings.read(settings.get("sandbox", {}))
     TransferSettings.read(settings.get("transfer", {}))
 
 
