@@ -117,7 +117,7 @@ def bill_sentence(evidence: Evidence) -> str:
         text += f" The gates spared another {large(spared, 'FLOP')}, {percent(share)} of what it would have been."
     elif evidence.gates:
         text += " The gates stopped no arm early, so they spared nothing."
-    money = sum(row["cost_usd"] for row in evidence.trials)
+    money = evidence.requests_usd
     return f"{text} Requests to a model cost {money:.2f} USD." if money else text
 
 

@@ -6,6 +6,7 @@ from analysis import (
     chart_law,
     chart_losses,
     chart_profiles,
+    chart_researcher,
     chart_residuals,
     chart_savings,
     chart_trials,
@@ -22,3 +23,5 @@ PICTURES: tuple[Picture, ...] = (
     chart_cost.PICTURE,
     chart_checks.PICTURE,
 )
+# Shown in the section on the researcher, and only where there is something to draw.
+RESEARCHER_PICTURES: tuple[Picture, ...] = (chart_researcher.PICTURE,)

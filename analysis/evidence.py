@@ -51,6 +51,8 @@ SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged,
        count(*) FILTER (status = 'failed') AS failed,
        coalesce(round(fsum(flops)), 0) AS flops, coalesce(round(fsum(seconds), 3), 0) AS seconds
 FROM runs WHERE status IN ('finished', 'diverged', 'failed')""",
+    "requests": """\
+SELECT count(*) AS requests, coalesce(round(fsum(cost_usd), 6), 0) AS cost_usd FROM llm_calls""",
     "facts": "SELECT name, value FROM facts ORDER BY name",
 }
 
@@ -80,6 +82,7 @@ class Evidence:
     brackets: Rows
     devices: Rows
     bill: Rows
+    requests: Rows
     facts: dict[str, Any]
 
     def trials_where(self, status: str | None = None, *, placebo: bool = False) -> int:
@@ -87,6 +90,13 @@ class Evidence:
         return sum(
             row["trials"] for row in self.trials if row["placebo"] == placebo and status in (None, row["status"])
         )
+
+    @property
+    def requests_usd(self) -> float:
+        """What requests to models cost: as they say themselves, or else as trials were charged with it."""
+        asked = self.requests[0]
+        charged: float = sum(row["cost_usd"] for row in self.trials)
+        return asked["cost_usd"] if asked["requests"] else charged
 
     @property
     def transfer(self) -> TransferSettings | None:

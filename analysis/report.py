@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import bench_tables, tables
 from analysis.answer import answer, main_axis
-from analysis.charts import PICTURES
+from analysis.charts import PICTURES, RESEARCHER_PICTURES
 from analysis.evidence import Evidence, Queryable, clean, read_evidence
 from analysis.grid import escape_markdown
 from analysis.import_summary import is_imported
 from analysis.law_rows import LawRows, read_law
 from analysis.law_section import law_context
 from analysis.limits import limits
+from analysis.researcher_rows import read_researcher
+from analysis.researcher_section import researcher_context
 from analysis.style import Drawing, Picture, Scene, make_scene, to_svg
 from data.errors import InputError
 from data.locks import write_aside
@@ -99,7 +101,10 @@ def render_report(study_path: Path) -> dict[str, str]:
     scene = make_scene(evidence.findings, evidence.smallest_saving)
     pictures = [draw(picture, store, scene) for picture in PICTURES]
     context = _context(study_path, evidence, scene, pictures, read_law(store))
-    files = {f"{PICTURE_FOLDER}/{one.name}.svg": one.svg for one in pictures if one.svg is not None}
+    context["researcher"] = researcher_context(read_researcher(store), main_axis(evidence))
+    own = [draw(picture, store, scene) for picture in RESEARCHER_PICTURES]
+    context["researcher_pictures"] = own = [one for one in own if one.svg is not None]
+    files = {f"{PICTURE_FOLDER}/{one.name}.svg": one.svg for one in (*pictures, *own) if one.svg is not None}
     files["report.md"] = markdown_templates().get_template("report.md.j2").render(context)
     files["report.html"] = html_templates().get_template("report.html.j2").render(context)
     return files

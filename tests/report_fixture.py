@@ -434,3 +434,97 @@ def _law(writer: Writer, random: np.random.Generator) -> None:
     for flops in np.geomspace(1e13, 4e15, 21):
         predict("curve", np.sqrt(flops / 600), np.sqrt(flops / 600) * 100)
     predict("target", 1_600_000, 80_000_000)
+
+
+IDEAS = (
+    ("optimiser", "Split the weight decay by the kind of matrix"),
+    ("attention", "Let each head choose its own temperature"),
+    ("embedding", "Hash pairs of tokens into a second table"),
+    ("initialisation", "Scale the output projections down with depth"),
+    ("schedule", "Hold the learning rate, then fall to zero at the end"),
+    ("activation", "Square the rectified units of the last layers"),
+)
+STAY_OF_CLAUDE = ("transfers", "shrinks", "vanishes", "inconclusive")
+
+
+def researched_records(trials: int, *, seed: int = 3) -> list[Record]:
+    """Return the records of a search that a model and the catalogue shared: trials, placebos among them, and requests.
+
+    One trial in twenty-five is truly good; the model expects three times as much as it gets. Every exchange of six
+    proposals is a request of its own; some are refused or lost.
+    """
+    writer, random = Writer([]), np.random.default_rng(seed)
+    _facts(writer)
+    kept = 0
+    for number in range(trials):
+        if number % 6 == 0:
+            _request(writer, random, number // 6)
+        trial = _researched(random, number)
+        writer.add("trial", **trial)
+        if trial["status"] not in ("rejected", "refused"):
+            arm = f"trial:{trial['trial_id']}"
+            _run(writer, random, 0, arm, purpose="screen", seed=number, gain=trial["effect"] or 0.0)
+        if trial["status"] == "kept" and trial["proposer"] == "claude":
+            word = STAY_OF_CLAUDE[kept % len(STAY_OF_CLAUDE)]
+            for axis in ("tokens", "seconds"):
+                arm = f"alone:{trial['trial_id']}"
+                writer.add("verdict", arm=arm, finding_id=trial["trial_id"], axis=axis, verdict=word, rung=2)
+            kept += 1
+    return writer.records
+
+
+def _researched(random: np.random.Generator, number: int) -> Record:
+    placebo, mine = number % 20 == 10, number % 5 != 3
+    category, title = IDEAS[number % len(IDEAS)]
+    good, broken, confirmed = number % 25 == 2, number % 10 == 6, random.random() < 0.35
+    effect = 0.02 * random.gamma(3) / 3 if good else float(random.normal(-0.004, 0.005))
+    status = "dropped" if placebo else "rejected" if broken else "kept" if good else "dropped"
+    status = (
+        {17: "crashed", 24: "unresolved", 31: "refused"}.get(number % 40, status) if not (placebo or good) else status
+    )
+    measured = status in ("kept", "unresolved") or (status == "dropped" and confirmed)
+    half = SIGMA[0] * (0.5 if good else 0.9)
+    told = mine and not placebo
+    return {
+        "trial_id": f"n{number:03d}",
+        "proposer": "placebo" if placebo else "claude" if mine else "catalogue",
+        "title": "Placebo" if placebo else f"{title} ({number})",
+        "hypothesis": f"On rung 0 {title.lower()} frees the early layers, so the finished loss falls. " * 3,
+        "category": "placebo" if placebo else category,
+        "placebo": placebo,
+        "status": status,
+        "reason": "its text is not in the recipe" if status == "rejected" else f"z = {effect / half:.2f} after 8 pairs",
+        "effect": effect if measured else None,
+        "effect_low": effect - half if measured else None,
+        "effect_high": effect + half if measured else None,
+        "expected_effect": float(0.008 * random.gamma(2) + 0.8 * max(effect, 0.0)) if told else None,
+        "expected_scaling": ("constant", "shrinks", "small only", "unknown")[number // 50 % 4] if told else None,
+        "repairs": int(number % 9 == 0),
+        "pairs": 8 if measured else 0,
+        "seconds": 40.0 + 200.0 * measured,
+        "cost_usd": 0.02 if told else 0.0,
+        "patch": "",
+        "knobs": {},
+        "scale_rule": "constant",
+        "recipe_hash": f"hash-{number}",
+    }
+
+
+def _request(writer: Writer, random: np.random.Generator, number: int) -> None:
+    refused, lost = number % 40 == 7, number % 40 == 19
+    writer.add(
+        "llm_call",
+        request_id=f"e{number:04d}.t1",
+        purpose="propose",
+        model="claude-small" if number % 10 == 9 else "claude-large",
+        stop_reason="refusal" if refused else "lost" if lost else "tool_use",
+        refusal_category="frontier_llm" if refused else None,
+        error="the connection broke" if lost else None,
+        answer=None if lost else {"content": []},
+        input_tokens=900,
+        output_tokens=0 if refused or lost else 2600,
+        cached_tokens=14_000,
+        cache_write_tokens=12_000 if number == 0 else 0,
+        cost_usd=0.12,
+        seconds=float(20 + random.gamma(4)),
+    )
