@@ -102,7 +102,7 @@ def _block_events(index: int, block: Block, raw: str | None) -> Iterator[dict[st
         opened = {**block, "input": {}}
     else:
         field_, kind, name = kinds[block["type"]]
-        whole, opened = block[field_], {**block, field_: ""}
+        whole, opened = block[field_], {**block, field_: ""} | ({"signature": ""} if "signature" in block else {})
     yield {"type": "content_block_start", "index": index, "content_block": opened}
     step = max(1, -(-len(whole) // 3))
     for start in range(0, len(whole), step):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from search.claude.backoff import Patience, persist
 from search.claude.budget import Budget
 from search.claude.errors import RequestRefusedError
 from search.claude.flight import Flight
-from search.claude.journal import LOST, Journal
+from search.claude.journal import LOST, Batch, Journal
 from search.claude.messages import Answer, Request
 from search.claude.prices import Prices
 from search.claude.stream import Message
@@ -35,41 +34,53 @@ class Batches:
 
     def ask(self, requests: list[Request]) -> list[Answer]:
         """The answers in the order of the requests; see `Caller.ask_batch`."""
-        if any(self._journal.answer(request.key) is None for request in requests):
-            self._fetch(requests)
+        for batch in self._journal.open_batches():
+            if {request.key for request in self._unanswered(requests)} & {one.key for one in batch.requests.values()}:
+                self._collect(batch)
+        if left := self._unanswered(requests):
+            self._collect(self._create(left))
         return [self._recorded(request) for request in requests]
+
+    def holds(self, request: Request) -> bool:
+        """Whether a request is in a batch whose results were not taken yet."""
+        batches = self._journal.open_batches()
+        return any(request.key == one.key for batch in batches for one in batch.requests.values())
+
+    def _unanswered(self, requests: list[Request]) -> list[Request]:
+        return [request for request in requests if self._journal.answer(request.key) is None]
 
     def _recorded(self, request: Request) -> Answer:
         answer = self._journal.answer(request.key)
-        return answer if answer is not None else self._failed(request, LOST, "the batch holds no result for it")
+        assert answer is not None, f"{request.key} was collected without an answer"
+        return answer
 
-    def _fetch(self, requests: list[Request]) -> None:
+    def _create(self, requests: list[Request]) -> Batch:
+        create: Callable[..., Any] = self._wire.client.messages.batches.create
+        carried = {_custom_id(request): request for request in requests}
+        body = [{"custom_id": name, "params": request.body()} for name, request in carried.items()]
         group = _group(requests)
-        noted = self._journal.group(group.key)
-        name = noted["batch_id"] if noted is not None else self._create(group, requests)
-        by_id = {_custom_id(request): request for request in requests}
+        flight = Flight(group, self._journal, self._budget, self._patience)
+        flight.carrying(requests, self._prices.batch_factor)
+        made = persist(self._patience, lambda: self._wire.tracked(flight, lambda: create(requests=body)))
+        batch = Batch(made.id, group, carried)
+        self._journal.in_batch(batch, flight.worst_usd)
+        return batch
+
+    def _collect(self, batch: Batch) -> None:
+        missing = "the batch holds no result for it"
         try:
-            self._wait(name)
-            for custom_id, result in self._call(lambda: self._results(name)):
-                request = by_id.get(custom_id)
+            self._wait(batch.batch_id)
+            for custom_id, result in self._call(lambda: self._results(batch.batch_id)):
+                request = batch.requests.get(custom_id)
                 if request is not None and self._journal.answer(request.key) is None:
                     self._take(request, result)
         except RequestRefusedError as gone:
             # Results are kept for 29 days.
-            for request in requests:
-                if self._journal.answer(request.key) is None:
-                    self._failed(request, LOST, str(gone))
-        self._journal.withdraw(group, f"batch {name} has ended")
-
-    def _create(self, group: Request, requests: list[Request]) -> str:
-        create: Callable[..., Any] = self._wire.client.messages.batches.create
-        body = [{"custom_id": _custom_id(request), "params": request.body()} for request in requests]
-        flight = Flight(group, self._journal, self._budget, self._patience)
-        flight.carrying(requests, self._prices.batch_factor)
-        made = persist(self._patience, lambda: self._wire.tracked(flight, lambda: create(requests=body)))
-        detail = {"batch_id": made.id, "keys": [request.key for request in requests]}
-        self._journal.in_batch(group, detail, flight.worst_usd)
-        return str(made.id)
+            missing = str(gone)
+        lost = self._unanswered(list(batch.requests.values()))
+        for request in lost:
+            self._failed(request, LOST, missing)
+        self._journal.end_batch(batch, lost=bool(lost))
 
     def _wait(self, name: str) -> None:
         pause = _FIRST_LOOK_SECONDS
@@ -105,9 +116,8 @@ class Batches:
 
 
 def _group(requests: list[Request]) -> Request:
-    keys = json.dumps([request.key for request in requests])
-    key = f"batch.{hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()}"
-    return Request(key=key, purpose="batch", model=requests[0].model, messages=[], max_tokens=1)
+    key = hashlib.blake2b("\n".join(request.key for request in requests).encode(), digest_size=8).hexdigest()
+    return Request(key=f"batch.{key}", purpose="batch", model=requests[0].model, messages=[], max_tokens=1)
 
 
 def _custom_id(request: Request) -> str:

@@ -109,6 +109,8 @@ class Caller:
             refused = self._journal.rejection(request.key)
             if refused is not None and refused.model == request.model:
                 raise (ContextFullError if refused.too_long else RequestRefusedError)(refused.reason)
+            if self._batches.holds(request):
+                return self._batches.ask([request])[0]
             return self._ask(request)
 
     def ask_batch(self, requests: list[Request]) -> list[Answer]:

@@ -17,6 +17,7 @@ from search.claude.messages import Answer, Request
 ASKED, LOST, WITHDRAWN, REJECTED, IN_BATCH = "asked", "lost", "withdrawn", "rejected", "in_batch"
 _NO_ANSWER = frozenset({ASKED, WITHDRAWN, REJECTED, IN_BATCH})
 
+_NAMED = ("purpose", "model", "trial_id")
 _COLUMNS = tuple(KINDS["llm_call"].columns)
 
 
@@ -27,6 +28,18 @@ class Rejection:
     model: str
     reason: str
     too_long: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that the service has: its id there, the row that stands for it, its requests by their ids there.
+
+    Read back from the journal, the requests hold what names them and nothing of what was asked.
+    """
+
+    batch_id: str
+    group: Request
+    requests: dict[str, Request]
 
 
 class Journal:
@@ -65,10 +78,10 @@ class Journal:
             return None
         return Rejection(row["model"], row["error"] or "", bool(_detail(row).get("too_long")))
 
-    def group(self, key: str) -> dict[str, Any] | None:
-        """What was noted of a batch that the service has: its id and whose requests are in it."""
-        row = self._rows.get(key)
-        return _detail(row) if row is not None and row["stop_reason"] == IN_BATCH else None
+    def open_batches(self) -> list[Batch]:
+        """The batches that the service has and whose results were not all taken yet."""
+        rows = [(name, row) for name, row in self._rows.items() if row["stop_reason"] == IN_BATCH]
+        return [_batch(name, _detail(row)) for name, row in rows]
 
     def asked(self, request: Request, worst_usd: float) -> int:
         """Note that a request is about to be sent; returns the number of the try."""
@@ -89,9 +102,19 @@ class Journal:
         """Note that the service does not take a request."""
         self._row(request, REJECTED, cost_usd=0.0, error=reason, answer={"too_long": too_long})
 
-    def in_batch(self, group: Request, detail: dict[str, Any], worst_usd: float) -> None:
-        """Note the batch that the service made of a group of requests."""
-        self._row(group, IN_BATCH, cost_usd=worst_usd, answer=detail)
+    def in_batch(self, batch: Batch, worst_usd: float) -> None:
+        """Note that the service made a batch of requests."""
+        told = {
+            one: {name: getattr(request, name) for name in _NAMED} | {"key": request.key}
+            for one, request in batch.requests.items()
+        }
+        self._row(batch.group, IN_BATCH, cost_usd=worst_usd, answer={"batch_id": batch.batch_id, "requests": told})
+
+    def end_batch(self, batch: Batch, *, lost: bool) -> None:
+        """Note that a batch's results were taken; where some were lost, it counts at its worst besides them."""
+        worst = self._rows[batch.group.key]["cost_usd"] if lost else 0.0
+        reason = f"batch {batch.batch_id} has ended"
+        self._row(batch.group, LOST if lost else WITHDRAWN, cost_usd=worst, error=reason)
 
     def record(self, request: Request, answer: Answer) -> Answer:
         """Write an answer down; returns it."""
@@ -111,7 +134,7 @@ class Journal:
         """Count requests as lost that were under way when an earlier process ended."""
         reason = "its process ended before the answer was there"
         for row in [one for one in self._rows.values() if one["stop_reason"] == ASKED]:
-            request = _nameless(row)
+            request = _unasked({**row, "key": row["request_id"]})
             self.lost(request, int(_detail(row).get("try", 1)), row["cost_usd"] or 0.0, reason)
 
     def _row(self, request: Request, stop_reason: str, *, key: str | None = None, **columns: object) -> None:
@@ -137,15 +160,14 @@ def _detail(row: dict[str, Any]) -> dict[str, Any]:
     return json.loads(row["answer"]) if row["answer"] else {}
 
 
-def _nameless(row: dict[str, Any]) -> Request:
-    return Request(
-        key=row["request_id"],
-        purpose=row["purpose"] or "",
-        model=row["model"] or "",
-        messages=[],
-        max_tokens=1,
-        trial_id=row["trial_id"],
-    )
+def _batch(key: str, detail: dict[str, Any]) -> Batch:
+    requests = {one: _unasked(told) for one, told in detail["requests"].items()}
+    return Batch(detail["batch_id"], _unasked({"key": key, "purpose": "batch"}), requests)
+
+
+def _unasked(told: dict[str, Any]) -> Request:
+    key, purpose, model = (told.get(name) or "" for name in ("key", "purpose", "model"))
+    return Request(key=key, purpose=purpose, model=model, messages=[], max_tokens=1, trial_id=told.get("trial_id"))
 
 
 def _answer(row: dict[str, Any]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import anthropic
 
@@ -14,13 +15,17 @@ _KEY = re.compile(r"[!-~]+")
 
 def require_key(base_url: str | None = None) -> None:
     """Raise KeyRefusedError where the SDK would find no key, or one that no request can carry."""
+    with_key(base_url=base_url).close()
+
+
+def with_key(**settings: Any) -> anthropic.Anthropic:  # noqa: ANN401 (the client's own settings)
+    """The SDK's client with the key that it finds; raises KeyRefusedError as `require_key` does."""
     try:
-        with anthropic.Anthropic(base_url=base_url) as client:
-            found = secret(client)
-            held = client.credentials is not None
+        client = anthropic.Anthropic(**settings)
     except (anthropic.AnthropicError, ValueError, OSError) as error:
         raise KeyRefusedError(f"The key for Claude cannot be read: {error}") from None
-    if found is None and not held:
+    found = secret(client)
+    if found is None and client.credentials is None:
         raise KeyRefusedError(
             "There is no key for Claude; set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), or take --proposer catalogue."
         )
@@ -28,6 +33,7 @@ def require_key(base_url: str | None = None) -> None:
         raise KeyRefusedError(
             "The key for Claude holds a blank, a line break or another character that no key has; set it anew."
         )
+    return client
 
 
 def secret(client: anthropic.Anthropic) -> str | None:

@@ -107,8 +107,8 @@ class Prices(BaseModel):
         known = self.find(model)
         if known is None:
             raise InputError(
-                f"The price of {model} is not known (table of {self.as_of}); take one of {', '.join(sorted(self.models))},"
-                f" or give a file of prices with [models.{model!r}] and its input, cache_write_5m, cache_write_1h,"
+                f"The price of {model} is not known (table of {self.as_of}); take {', '.join(sorted(self.models))}, or"
+                f" give a file of prices with [models.{model!r}] and its input, cache_write_5m, cache_write_1h,"
                 " cache_read and output in dollars per million tokens."
             )
         return known

@@ -9,7 +9,7 @@ from typing import Any
 from search.claude.messages import Block
 from search.claude.prices import Usage
 
-_JOINED = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
+_JOINED = {"text_delta": "text", "thinking_delta": "thinking"}
 
 
 @dataclass
@@ -80,6 +80,8 @@ class Message:
         elif kind in _JOINED:
             name = _JOINED[kind]
             block[name] = (block.get(name) or "") + delta[name]
+        elif kind == "signature_delta":
+            block["signature"] = delta["signature"]
         elif kind == "citations_delta":
             block["citations"] = [*(block.get("citations") or []), delta["citation"]]
 

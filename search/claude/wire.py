@@ -12,7 +12,7 @@ import httpx2
 from search.claude.backoff import TroubleError
 from search.claude.errors import ContextFullError, KeyRefusedError, RequestRefusedError
 from search.claude.flight import Flight
-from search.claude.key import require_key, secret
+from search.claude.key import secret, with_key
 from search.claude.messages import Request
 from search.claude.stream import Message
 
@@ -46,8 +46,7 @@ class Wire:
         self, base_url: str | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS, retries: int = 2
     ) -> None:
         """Open it; raises KeyRefusedError when there is no key. retries: how often the SDK tries again by itself."""
-        require_key(base_url)
-        self.client = anthropic.Anthropic(
+        self.client = with_key(
             base_url=base_url, timeout=timeout_seconds, max_retries=retries, middleware=[self._watched]
         )
         self._flight: Flight | None = None
