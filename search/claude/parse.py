@@ -26,9 +26,10 @@ class InvalidCallError(Exception):
 
 @dataclass(frozen=True)
 class UnusableEdit(Edit):
-    """An edit that applies to nothing, with the reason that its trial is to carry."""
+    """An edit that applies to nothing: the reason that its trial is to carry, and what was sent as an edit."""
 
     reason: str = ""
+    text: str = ""
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Raise EditError with the reason."""
@@ -101,4 +102,4 @@ def _edit(given: ProposeInput, baseline: Recipe) -> Edit:
     try:
         return Edit(replacements(given.diff, baseline.source), knobs)
     except EditError as error:
-        return UnusableEdit(reason=str(error))
+        return UnusableEdit(reason=str(error), text=given.diff)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from search.proposals import ExpectedScaling
 
 MOST_REPLACEMENTS = 40
 MOST_CHARACTERS = 60_000
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class _Input(BaseModel):
@@ -26,6 +28,11 @@ class QueryInput(_Input):
 
     sql: str = Field(description="One SELECT statement.")
 
+    @field_validator("sql")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        return _whole(text)
+
 
 class ReadRecipeInput(_Input):
     """Read lines of a recipe that was tried, or of the baseline."""
@@ -33,6 +40,11 @@ class ReadRecipeInput(_Input):
     recipe: str = Field(description="'baseline', or the id of a trial or a finding.")
     first_line: int = Field(description="The first line to read, from 1.")
     last_line: int = Field(description="The last line to read; may lie beyond the end.")
+
+    @field_validator("recipe")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        return _whole(text)
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -47,6 +59,11 @@ class ReplacementInput(_Input):
     old: str = Field(description="Text of the baseline recipe that stands there exactly once, blanks and all.")
     new: str = Field(description="The text in its place.")
 
+    @field_validator("old", "new")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        return _whole(text)
+
 
 class KnobInput(_Input):
     """Another value of one knob at rung 0."""
@@ -54,9 +71,16 @@ class KnobInput(_Input):
     name: str = Field(description="The knob's name in KNOBS.")
     value: float = Field(description="Its value at rung 0; its scale rule stays.", allow_inf_nan=False)
 
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("a knob's name is letters, digits and underscores")
+        return name
+
 
 class ProposeInput(_Input):
-    """Propose one edit of the baseline recipe, to be tried on rung 0; call it once per edit, several times an answer."""
+    """Propose one edit of the baseline recipe, to be tried on rung 0; call it once per edit, several an answer."""
 
     title: str = Field(description="What it changes, in at most ten words.")
     hypothesis: str = Field(
@@ -90,6 +114,11 @@ class ProposeInput(_Input):
             raise ValueError(f"is one of {', '.join(known)}")
         return category
 
+    @field_validator("diff")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        return _whole(text)
+
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
         if not (self.replacements or self.diff.strip() or self.knobs):
@@ -120,6 +149,15 @@ def problem(error: ValidationError) -> str:
         said = one["msg"].removeprefix("Value error, ")
         found.append(f"{where}: {said}" if where else said)
     return f"The input is not valid: {'; '.join(found)}."
+
+
+def _whole(text: str) -> str:
+    """Raise ValueError for text that no file can hold: JSON can carry half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character") from None
+    return text
 
 
 def _schema(name: str, model: type[_Input], categories: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""One more chance for a proposal that could not be tried: the error, quoted, and the edit as it was."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from scaling.edits import Edit, Recipe
+from search.claude.calls import Answer, Caller, Request, RequestRefusedError
+from search.claude.parse import InvalidCallError, proposal, read_proposal
+from search.claude.prompt import Prompt
+from search.claude.settings import ClaudeSettings
+from search.proposals import Failure, Proposal
+
+# An edit that does not apply and one that cannot be built are one round together; a crash is another.
+_ROUNDS = {"edit": "build", "preflight": "build", "crash": "crash"}
+
+
+class Repairs:
+    """Asks for repairs, each round of a proposal once; safe for several threads."""
+
+    def __init__(self, prompt: Prompt, baseline: Recipe, caller: Caller, settings: ClaudeSettings) -> None:
+        """What an exchange asks with as well, so that the cached prefix is the same."""
+        self._prompt, self._baseline, self._caller, self._settings = prompt, baseline, caller, settings
+        self._lock = threading.Lock()
+        self._broken: dict[str, Edit] = {}
+
+    def repair(self, broken: Proposal, failure: Failure) -> Proposal | None:
+        """A proposal of the same slug, or None when its round is over, nothing came, or nothing changed.
+
+        Raises what Caller.ask raises, requests that the service does not take apart.
+        """
+        key = f"r.{broken.slug}.{_ROUNDS[failure.kind]}"
+        with self._lock:
+            if self._broken.setdefault(key, broken.edit) != broken.edit:
+                return None
+        try:
+            answer = self._caller.ask(self._request(key, broken, failure))
+        except RequestRefusedError:
+            return None
+        mended = self._read(answer, broken)
+        return None if mended is None or mended.edit == broken.edit else mended
+
+    def _request(self, key: str, broken: Proposal, failure: Failure) -> Request:
+        told = self._prompt.repair(broken, failure)
+        return Request(
+            key=key,
+            purpose="repair",
+            model=self._settings.models[0],
+            system=self._prompt.system,
+            tools=self._prompt.tools,
+            messages=[{"role": "user", "content": told}],
+            max_tokens=self._settings.max_tokens,
+            effort=self._settings.efforts[0],
+            trial_id=broken.slug,
+        )
+
+    def _read(self, answer: Answer, broken: Proposal) -> Proposal | None:
+        if answer.stop_reason == "refusal":
+            return None
+        for call in answer.tool_calls():
+            if call["name"] == "propose" and call["id"] not in answer.broken:
+                try:
+                    given = read_proposal(call["input"], self._prompt.categories)
+                except InvalidCallError:
+                    continue
+                mended = proposal(given, broken.slug, self._baseline)
+                return replace(mended, cost_usd=broken.cost_usd + answer.cost_usd)
+        return None
