@@ -13,7 +13,9 @@ _RUNS = """\
 runs_of AS (SELECT substr(arm, 7) AS trial_id, fsum(seconds) AS seconds
             FROM runs WHERE starts_with(arm, 'trial:') GROUP BY ALL)"""
 _OURS = "coalesce(proposer, '') NOT IN ('catalogue', 'optuna', 'placebo', '') AND NOT coalesce(placebo, false)"
-_REQUESTS = "purpose IS DISTINCT FROM 'batch'"
+# A row that stands for a whole batch, or for a try taken back, is no request; what it cost counts all the same.
+_REQUESTS = "purpose IS DISTINCT FROM 'batch' AND coalesce(stop_reason, '') NOT IN ('withdrawn', 'in_batch')"
+_LOST = "coalesce(stop_reason, '') IN ('', 'lost', 'rejected', 'errored', 'expired', 'canceled')"
 
 DIARY = f"""\
 WITH {_MADE}
@@ -42,17 +44,16 @@ SELECT coalesce(category, '') AS category, count(*) AS trials,
 FROM trials WHERE NOT coalesce(placebo, false)
 GROUP BY ALL ORDER BY kept DESC, trials DESC, category"""
 MODELS = f"""\
-SELECT coalesce(model, '') AS model, count(*) AS requests,
-       count(*) FILTER (stop_reason = 'refusal') AS refused,
-       count(*) FILTER (stop_reason = 'lost' OR (stop_reason IS NULL AND error IS NOT NULL)) AS lost,
+SELECT coalesce(model, '') AS model, count(*) FILTER ({_REQUESTS}) AS requests,
+       count(*) FILTER (stop_reason = 'refusal') AS refused, count(*) FILTER ({_REQUESTS} AND {_LOST}) AS lost,
        coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(cached_tokens), 0) AS cached_tokens,
        coalesce(sum(cache_write_tokens), 0) AS cache_write_tokens, coalesce(sum(output_tokens), 0) AS output_tokens,
        coalesce(round(fsum(cost_usd), 9), 0) AS cost_usd, coalesce(round(fsum(seconds), 6), 0) AS seconds
-FROM llm_calls WHERE {_REQUESTS}
-GROUP BY ALL ORDER BY cost_usd DESC, model"""
-REFUSALS = f"""\
+FROM llm_calls
+GROUP BY ALL HAVING requests > 0 OR cost_usd > 0 ORDER BY cost_usd DESC, model"""
+REFUSALS = """\
 SELECT coalesce(refusal_category, 'not told') AS category, count(*) AS requests
-FROM llm_calls WHERE stop_reason = 'refusal' AND {_REQUESTS}
+FROM llm_calls WHERE stop_reason = 'refusal'
 GROUP BY ALL ORDER BY requests DESC, category"""
 # The verdicts of every axis; the report takes those of its main one.
 SCALING = f"""\

@@ -179,7 +179,7 @@ def model_table(models: Rows) -> Table:
             ("Model", False),
             ("Requests", True),
             ("Refused", True),
-            ("Lost", True),
+            ("No answer", True),
             ("Tokens in", True),
             ("Cached", True),
             ("Written to cache", True),
@@ -235,8 +235,8 @@ def _requests(read: ResearcherRows, money: float) -> str:
         reasons = listed([f"{shortened(str(row['category']), 40)} {row['requests']}" for row in read.refusals])
         wrong.append(f"{total['refused']} {'was' if total['refused'] == 1 else 'were'} refused ({reasons})")
     if total["lost"]:
-        wrong.append(f"{total['lost']} lost on the way")
-    return f"{text}; {listed(wrong)}." if wrong else f"{text}; none was refused or lost."
+        wrong.append(f"{total['lost']} brought no answer")
+    return f"{text}; {listed(wrong)}." if wrong else f"{text}; all were answered."
 
 
 def dollars(value: float) -> str:

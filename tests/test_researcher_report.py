@@ -29,7 +29,7 @@ from analysis.researcher_section import MOST_IN_MARKDOWN, researcher_context
 from analysis.researcher_tables import cost_sentences, wilson
 from data.store import Store
 
-TRIALS = 260
+TRIALS = 200
 WRITTEN_BY_THE_MODEL = ("title", "hypothesis", "category", "reason", "expected_scaling", "proposer")
 
 
@@ -129,7 +129,7 @@ def test_cost_is_told_per_trial_and_per_finding() -> None:
     refusals = [{"category": "frontier_llm", "requests": 1}]
     told = " ".join(cost_sentences(_rows(diary=diary, worth=worth, models=models, refusals=refusals)))
     assert "10 requests cost 8.00 USD and took 100 s" in told
-    assert "1 was refused (frontier_llm 1) and 2 lost on the way" in told
+    assert "1 was refused (frontier_llm 1) and 2 brought no answer" in told
     assert "Per trial of its own (40) that is 0.20 USD and 100 s of runs; per finding (4) 2.00 USD and 17 min" in told
     assert "2.00 USD of it went to requests that no trial was charged with." in told
 
@@ -143,11 +143,18 @@ def test_the_bill_takes_what_requests_say_they_cost(study: Path, tmp_path: Path)
     assert f"{charged:.2f} USD" in bill_sentence(read_evidence(Store(write_spool(tmp_path, trials))))
 
 
-def test_a_batch_is_no_request_of_its_own(tmp_path: Path) -> None:
+def test_what_stands_for_a_batch_or_a_try_taken_back_is_no_request_but_costs(tmp_path: Path) -> None:
     records = researched_records(12)
-    batch = {"kind": "llm_call", "written_at": 2e9, "request_id": "b1", "purpose": "batch", "model": "claude-large"}
-    before = read_researcher(Store(write_spool(tmp_path, records))).models
-    assert read_researcher(Store(write_spool(tmp_path, [batch], name="later"))).models == before
+    call = {"kind": "llm_call", "written_at": 2e9, "model": "claude-large", "purpose": "propose", "cost_usd": 0.0}
+    rows = [
+        {**call, "request_id": "batch.e0001", "purpose": "batch", "stop_reason": "lost", "cost_usd": 1.0},
+        {**call, "request_id": "e0009.t1", "stop_reason": "withdrawn"},
+        {**call, "request_id": "e0009.t1~1", "stop_reason": "lost", "cost_usd": 0.5},
+    ]
+    (before,) = read_researcher(Store(write_spool(tmp_path, records))).models
+    (after,) = read_researcher(Store(write_spool(tmp_path, rows, name="later"))).models
+    assert (after["requests"], after["lost"]) == (before["requests"] + 1, before["lost"] + 1)
+    assert after["cost_usd"] == pytest.approx(before["cost_usd"] + 1.5)
 
 
 def test_expectations_are_held_against_what_was_measured() -> None:
@@ -201,7 +208,6 @@ def test_the_picture_stands_in_the_section_with_the_sql_that_ran(study: Path, fi
 def test_a_study_without_a_researcher_has_no_such_section(tmp_path: Path) -> None:
     study = write_spool(tmp_path, demo_records(until="search"))
     assert researcher_context(read_researcher(Store(study)), "seconds") is None
-    assert "diary" not in render_report(study)["report.html"]
 
 
 def test_parts_without_rows_are_not_shown(tmp_path: Path) -> None:
