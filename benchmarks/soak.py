@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from soak_researcher import RATE
+from soak_truth import RATE
 
 from data.store import Store
 from data.study import Study

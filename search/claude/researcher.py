@@ -1,0 +1,40 @@
+"""Opening the researcher for a search: its prices, its key, its journal, and Claude behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+
+from scaling.edits import Recipe
+from scaling.knobs import Knob
+from scaling.lab import Lab
+from search.claude.calls import Caller, Journal, Prices
+from search.claude.proposer import ClaudeProposer
+from search.claude.settings import ClaudeSettings
+from search.proposals import Proposer
+
+
+@contextmanager
+def open_researcher(
+    lab: Lab, settings: ClaudeSettings, baseline: Recipe, knobs: Mapping[str, Knob]
+) -> Iterator[Proposer]:
+    """Claude as the proposer of a search, once the service has taken the key and knows every model.
+
+    Raises:
+        InputError: for a key that is missing or refused, a model without a price, and a brief that cannot be read.
+    """
+    caller = Caller(
+        journal=Journal(lab.study),
+        prices=Prices.read(settings.prices),
+        max_usd=settings.max_usd,
+        say=lab.progress.say,
+        stopping=lab.stopping.event,
+        base_url=settings.base_url,
+    )
+    with closing(caller):
+        for model in settings.models:
+            caller.check(model)
+        rungs = lab.setting.ladder.rungs
+        yield ClaudeProposer(
+            lab.study, baseline, knobs, caller, settings, rungs=rungs, say=lambda line: lab.progress.say(f"  {line}")
+        )
