@@ -18,6 +18,7 @@ ERRORS = {
     429: ("rate_limit_error", "This request would exceed your organization's rate limit."),
     500: ("api_error", "Internal server error"),
     503: ("api_error", "Service unavailable"),
+    504: ("timeout_error", "Gateway timeout"),
     529: ("overloaded_error", "Overloaded"),
 }
 

@@ -1,12 +1,12 @@
 """A server on loopback that speaks the Messages protocol; a script stands behind it in the place of a model.
 
-As a process: `python tests/messages_server.py --script module:function` prints its port, and one JSON line per request
-into the file of `--log`. The script is a callable from a request's body to a Reply.
+As a process: `python tests/messages_server.py --script module:function` prints its port, and writes one JSON line per
+request into the file of `--log`. The script is a callable from a request's body to a Reply.
 """
 
 import argparse
+import hashlib
 import json
-import random
 import socket
 import struct
 import sys
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from messages_replies import Reply, Researcher, error, error_body, events, refusal, text, tools
-from messages_rules import COUNTED, KNOWN, Cache, WrongRequestError, check, count
+from messages_rules import COUNTED, WrongRequestError, check, count
+from messages_service import Service
 
 __all__ = ["KEY", "Exchange", "MessagesServer", "Reply", "Researcher", "error", "refusal", "text", "tools"]
 
@@ -38,11 +39,12 @@ class Exchange:
     sent: bool = False
 
 
-class MessagesServer:
+class MessagesServer(Service):
     """The service, in threads of this process, until closed. Usable in a `with` block.
 
-    exchanges: every request in the order of its arrival. batch_polls: how often a batch is looked at before it has
-    ended.
+    exchanges: every request in the order of its arrival; without `keep` only how it ended. failures: by the end of a
+    path, what the next requests to it get whatever the script says. batch_polls: how often a batch is looked at before
+    it has ended. log: a file that gets a JSON line for each request when it was served.
     """
 
     def __init__(
@@ -55,15 +57,13 @@ class MessagesServer:
         context_tokens: int = 1_000_000,
         batch_polls: int = 1,
         log: Path | None = None,
+        keep: bool = True,
     ) -> None:
         """Start to listen."""
-        self.script, self.key, self.models, self.context_tokens = script, key, models, context_tokens
-        self.batch_polls, self.log = batch_polls, log
+        super().__init__(script, models, context_tokens, batch_polls)
+        self.key, self.log, self.keep = key, log, keep
         self.exchanges: list[Exchange] = []
-        self.batches: dict[str, dict[str, Any]] = {}
-        self.cache = Cache()
-        self.lock = threading.Lock()
-        self.number = 0
+        self.failures: dict[str, list[Reply]] = {}
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
@@ -96,60 +96,14 @@ class MessagesServer:
         """Stop listening."""
         self.close()
 
-    def next_id(self, kind: str) -> str:
-        """A name that was not given before."""
-        with self.lock:
-            self.number += 1
-            return f"{kind}_{self.number:06d}"
-
-    def answer(self, body: dict[str, Any]) -> tuple[Reply, dict[str, Any]]:
-        """What the script says to a request, and the usage of it."""
-        try:
-            check(body, KNOWN)
-        except WrongRequestError as wrong:
-            return error(400, str(wrong)), {}
-        if self.models is not None and body["model"] not in self.models:
-            return error(404, f"model: {body['model']}"), {}
-        tokens = count(body)
-        if tokens > self.context_tokens:
-            return error(400, f"prompt is too long: {tokens} tokens > {self.context_tokens} maximum"), {}
-        with self.lock:
-            reply = self.script(body)
-            usage = {} if reply.status or reply.drop == "before" else self.cache.usage(body)
-        written = -(-len(json.dumps(reply.content)) // 4) if reply.content else 1
-        usage["output_tokens"] = written if reply.output_tokens is None else reply.output_tokens
-        return reply, usage
-
-    def message(self, body: dict[str, Any], reply: Reply, usage: dict[str, Any]) -> dict[str, Any]:
-        """The answer in the shape of the protocol."""
-        content = [{name: part for name, part in block.items() if name != "raw"} for block in reply.content]
-        for block in content:
-            if block["type"] == "tool_use":
-                block.setdefault("id", self.next_id("toolu"))
-                block.setdefault("input", {})
-        refused = reply.stop_reason == "refusal"
-        return {
-            "id": self.next_id("msg"),
-            "type": "message",
-            "role": "assistant",
-            "model": body["model"],
-            "content": content,
-            "stop_reason": reply.stop_reason,
-            "stop_sequence": None,
-            "stop_details": {"type": "refusal", "category": reply.category, "explanation": None} if refused else None,
-            "usage": usage,
-        }
-
     def note(self, exchange: Exchange) -> None:
-        """Write what became of a request into the log, where there is one."""
+        """Keep what became of a request, and forget the rest where that is wanted."""
+        line = {name: getattr(exchange, name) for name in ("path", "status", "sent", "usage")}
+        whole = json.dumps(exchange.body, sort_keys=True).encode()
+        line["digest"] = hashlib.blake2b(whole, digest_size=8).hexdigest()
+        if not self.keep:
+            exchange.body, exchange.reply = {}, None
         if self.log is not None:
-            line = {
-                "path": exchange.path,
-                "status": exchange.status,
-                "sent": exchange.sent,
-                "usage": exchange.usage,
-                "body": exchange.body,
-            }
             with self.lock, self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -193,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         exchange = Exchange(self.path, {})
         with self.owner.lock:
             self.owner.exchanges.append(exchange)
+        if self._failed(exchange):
+            return
         name, _, rest = self.path.removeprefix("/v1/messages/batches/").partition("/")
         batch = self.owner.batches.get(name)
         if not self._known_key():
@@ -203,11 +159,12 @@ class _Handler(BaseHTTPRequestHandler):
             lines = "".join(json.dumps(one) + "\n" for one in batch["results"])
             self._send(exchange, 200, lines.encode(), "application/binary")
         else:
-            batch["looks"] += 1
-            self._json(exchange, 200, self._batch_state(name, batch))
+            self._json(exchange, 200, self.owner.look_at_batch(name, self.owner.url))
 
     def _serve(self, exchange: Exchange, size: int) -> None:
         path = exchange.path
+        if self._failed(exchange):
+            return
         if not self._known_key():
             self._error(exchange, error(401))
         elif size > MAX_BYTES:
@@ -219,9 +176,20 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/v1/messages/batches":
             self._batch(exchange)
         elif path.startswith("/v1/messages/batches/") and path.endswith("/cancel"):
-            self._cancel(exchange, path.split("/")[4])
+            self._json(exchange, 200, self.owner.cancel_batch(path.split("/")[4], self.owner.url))
         else:
             self._error(exchange, error(404, f"{path} not found"))
+
+    def _failed(self, exchange: Exchange) -> bool:
+        waiting = next((left for end, left in self.owner.failures.items() if self.path.endswith(end) and left), None)
+        if waiting is None:
+            return False
+        reply = waiting.pop(0)
+        if reply.drop:
+            self._drop()
+        else:
+            self._error(exchange, reply)
+        return True
 
     def _known_key(self) -> bool:
         given = self.headers.get("authorization", "").removeprefix("Bearer ") or self.headers.get("x-api-key", "")
@@ -262,9 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.drop:
             self._drop()
             return
-        self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
-        exchange.sent = not reply.stream_error
+        self._finish(exchange, b"0\r\n\r\n", sent=not reply.stream_error)
 
     def _event(self, event: dict[str, Any]) -> None:
         data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
@@ -272,46 +238,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _batch(self, exchange: Exchange) -> None:
-        wanted = exchange.body.get("requests", [])
-        names = [one["custom_id"] for one in wanted]
-        if not names or len(set(names)) < len(names) or any(len(name) > 64 or "." in name for name in names):
-            self._error(exchange, error(400, "requests: custom_id should be unique and match '^[a-zA-Z0-9_-]{1,64}$'"))
-            return
-        name = self.owner.next_id("msgbatch")
-        results = [{"custom_id": one["custom_id"], "result": self._result(one["params"])} for one in wanted]
-        random.Random(name).shuffle(results)
-        self.owner.batches[name] = {"results": results, "looks": 0, "canceled": False}
-        self._json(exchange, 200, self._batch_state(name, self.owner.batches[name]))
-
-    def _result(self, params: dict[str, Any]) -> dict[str, Any]:
-        reply, usage = self.owner.answer(params)
-        if reply.batch is not None:
-            return {"type": reply.batch}
-        if reply.status is not None:
-            return {"type": "errored", "error": error_body(reply, "req_of_a_batch")}
-        message = self.owner.message(params, reply, {**usage, "service_tier": "batch"})
-        return {"type": "succeeded", "message": message}
-
-    def _cancel(self, exchange: Exchange, name: str) -> None:
-        batch = self.owner.batches[name]
-        batch["canceled"] = True
-        batch["results"] = [{"custom_id": one["custom_id"], "result": {"type": "canceled"}} for one in batch["results"]]
-        self._json(exchange, 200, self._batch_state(name, batch))
-
-    def _batch_state(self, name: str, batch: dict[str, Any]) -> dict[str, Any]:
-        ended = batch["looks"] >= self.owner.batch_polls
-        kinds = [one["result"]["type"] for one in batch["results"]] if ended else []
-        tallies = {kind: kinds.count(kind) for kind in ("succeeded", "errored", "canceled", "expired")}
-        return {
-            "id": name,
-            "type": "message_batch",
-            "processing_status": "ended" if ended else "canceling" if batch["canceled"] else "in_progress",
-            "request_counts": {"processing": 0 if ended else len(batch["results"]), **tallies},
-            "created_at": "2026-01-01T00:00:00Z",
-            "expires_at": "2026-01-02T00:00:00Z",
-            "ended_at": "2026-01-01T01:00:00Z" if ended else None,
-            "results_url": f"{self.owner.url}/v1/messages/batches/{name}/results" if ended else None,
-        }
+        try:
+            state = self.owner.make_batch(exchange.body.get("requests", []), self.owner.url)
+        except WrongRequestError as wrong:
+            self._error(exchange, error(400, str(wrong)))
+        else:
+            self._json(exchange, 200, state)
 
     def _json(self, exchange: Exchange, status: int, body: dict[str, Any]) -> None:
         self._send(exchange, status, json.dumps(body).encode(), "application/json")
@@ -325,9 +257,18 @@ class _Handler(BaseHTTPRequestHandler):
         self, exchange: Exchange, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None
     ) -> None:
         self._head(status, kind, {"content-length": str(len(body)), **(headers or {})})
-        self.wfile.write(body)
-        self.wfile.flush()
-        exchange.status, exchange.sent = status, True
+        exchange.status = status
+        self._finish(exchange, body)
+
+    def _finish(self, exchange: Exchange, end: bytes, *, sent: bool = True) -> None:
+        # Set first: who has read the last byte may look at once.
+        exchange.sent = sent
+        try:
+            self.wfile.write(end)
+            self.wfile.flush()
+        except OSError:
+            exchange.sent = False
+            raise
 
     def _head(self, status: int, kind: str, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -352,7 +293,9 @@ def main() -> None:
     parser.add_argument("--key", default=KEY)
     given = parser.parse_args()
     module, _, name = given.script.partition(":")
-    server = MessagesServer(getattr(import_module(module), name), port=given.port, key=given.key, log=given.log)
+    server = MessagesServer(
+        getattr(import_module(module), name), port=given.port, key=given.key, log=given.log, keep=False
+    )
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
     threading.Event().wait()

@@ -1,0 +1,147 @@
+"""Requests of a batch cost half, come when they come, and are asked once whatever happens to the process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from claude_desk import Desk, opened_desk, request
+from messages_server import Reply, error, refusal, text
+
+from search.claude.calls import BudgetSpentError, Request, StoppedError
+
+BATCHES = "/v1/messages/batches"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with opened_desk(tmp_path) as made:
+        yield made
+
+
+def requests(*numbers: int) -> list[Request]:
+    return [request(f"e{n}.t1", messages=[{"role": "user", "content": f"question {n}"}]) for n in numbers]
+
+
+def echo(body: dict[str, Any]) -> Reply:
+    return text(f"to {body['messages'][0]['content']}")
+
+
+def test_answers_come_in_order_at_half_the_price_one_row_each(desk: Desk) -> None:
+    desk.server.script = echo
+    desk.server.batch_polls = 3
+    caller = desk.caller(max_usd=1.0)
+    answers = caller.ask_batch(requests(1, 2, 3))
+    assert [answer.text() for answer in answers] == [f"to question {n}" for n in (1, 2, 3)]
+    whole = [(answer.input_tokens * 4 + answer.output_tokens * 20) / 1e6 for answer in answers]
+    assert [answer.cost_usd for answer in answers] == pytest.approx([cost / 2 for cost in whole])
+    assert caller.spent_usd == pytest.approx(sum(whole) / 2)
+    rows = {row["request_id"]: row for row in desk.rows()}
+    assert {"e1.t1", "e2.t1", "e3.t1"} < rows.keys()
+    assert [row["purpose"] for name, row in rows.items() if not name.startswith("e")] == ["batch"]
+    assert desk.waits == [5.0, 10.0]
+    assert desk.said[0].startswith("waiting for a batch of 3 requests")
+    assert caller.ask_batch(requests(1, 2, 3)) == answers
+    assert desk.caller().ask(requests(2)[0]) == answers[1]
+    assert (len(desk.server.asked(BATCHES)), desk.requests()) == (1, 0)
+
+
+def test_requests_that_got_no_message_say_so_and_cost_nothing(desk: Desk) -> None:
+    desk.replies = [Reply(batch="expired"), Reply(batch="canceled"), error(500), refusal(), text("fine")]
+    caller = desk.caller()
+    answers = caller.ask_batch(requests(1, 2, 3, 4, 5))
+    told = [answer.stop_reason for answer in answers]
+    assert told == ["expired", "canceled", "errored", "refusal", "end_turn"]
+    assert answers[2].error == "Internal server error"
+    assert answers[3].refusal_category == "frontier_llm"
+    assert caller.spent_usd == pytest.approx(answers[3].cost_usd + answers[4].cost_usd)
+    assert desk.caller().ask_batch(requests(1, 2, 3, 4, 5)) == answers
+
+
+def test_no_batch_is_made_that_could_pass_the_limit(desk: Desk) -> None:
+    with pytest.raises(BudgetSpentError):
+        desk.caller(max_usd=0.05).ask_batch(requests(*range(9)))
+    assert desk.server.asked(BATCHES) == []
+
+
+def test_a_batch_under_way_counts_at_its_worst_until_it_has_ended(desk: Desk) -> None:
+    desk.server.batch_polls = 10**6
+    caller = desk.caller(wait=lambda _: True)
+    with pytest.raises(StoppedError):
+        caller.ask_batch(requests(1, 2))
+    assert caller.spent_usd >= 2 * 1000 * 20 / 1e6 / 2
+    desk.stopping.clear()
+    desk.server.batch_polls = 1
+    later = desk.caller()
+    answers = later.ask_batch(requests(1, 2))
+    assert later.spent_usd == pytest.approx(sum(answer.cost_usd for answer in answers))
+    assert len(desk.server.asked(BATCHES)) == 1
+
+
+def test_what_a_batch_holds_is_not_asked_again_in_another_or_alone(desk: Desk) -> None:
+    desk.server.script = echo
+    desk.server.batch_polls = 10**6
+    with pytest.raises(StoppedError):
+        desk.caller(wait=lambda _: True).ask_batch(requests(1, 2, 3))
+    desk.stopping.clear()
+    desk.server.batch_polls = 1
+    caller = desk.caller()
+    assert caller.ask(requests(2)[0]).text() == "to question 2"
+    assert [one.text() for one in caller.ask_batch(requests(3, 4))] == ["to question 3", "to question 4"]
+    carried = [len(one.body["requests"]) for one in desk.server.asked(BATCHES)]
+    assert (carried, desk.requests()) == ([3, 1], 0)
+
+
+def test_results_that_are_gone_count_at_their_worst(desk: Desk) -> None:
+    desk.server.batch_polls = 10**6
+    with pytest.raises(StoppedError):
+        desk.caller(wait=lambda _: True).ask_batch(requests(1))
+    desk.stopping.clear()
+    desk.server.batches.clear()
+    caller = desk.caller()
+    (answer,) = caller.ask_batch(requests(1))
+    assert (answer.stop_reason, "404" in answer.error) == ("lost", True)
+    assert caller.spent_usd >= 1000 * 20 / 1e6 / 2
+
+
+def test_trouble_while_a_batch_is_made_or_looked_at_is_waited_out(desk: Desk) -> None:
+    desk.server.script = echo
+    desk.server.failures = {BATCHES: [error(529), Reply(drop="before")], "/results": [Reply(drop="before"), error(500)]}
+    answers = desk.caller().ask_batch(requests(1))
+    assert [answer.text() for answer in answers] == ["to question 1"]
+    assert len(desk.said) == 4
+    lost = [row for row in desk.rows() if row["stop_reason"] == "lost"]
+    assert [row["purpose"] for row in lost] == ["batch"]
+
+
+ASK = """
+import sys, threading
+from data.study import Study
+from search.claude.calls import Caller, Journal, Prices, Request
+
+caller = Caller(journal=Journal(Study.open(sys.argv[1])), prices=Prices.read(), max_usd=None,
+                say=lambda line: print(line, flush=True), stopping=threading.Event(), base_url=sys.argv[2])
+asked = [Request(key=f"e{n}", purpose="propose", model="claude-opus-5-5", max_tokens=100,
+                 messages=[{"role": "user", "content": f"question {n}"}]) for n in range(3)]
+for answer in caller.ask_batch(asked):
+    print(answer.text(), flush=True)
+"""
+
+
+def test_a_process_killed_while_its_batch_runs_finds_it_again(desk: Desk) -> None:
+    desk.server.script = echo
+    desk.server.batch_polls = 10**6
+    command = [sys.executable, "-c", ASK, str(desk.study.path), desk.server.url]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline().startswith("waiting for a batch of 3")
+        first.send_signal(signal.SIGKILL)
+    desk.server.batch_polls = 1
+    second = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert second.stdout.splitlines() == [f"to question {n}" for n in range(3)]
+    assert len(desk.server.asked(BATCHES)) == 1
