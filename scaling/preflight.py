@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from scaling.ladder import Ladder, Rung
 from scaling.loading import LoadedRecipe, RecipeError, check_logits, cross_entropy, said
-from scaling.shape import measure
 from scaling.stepper import Stepper
 
 LEAK_TOLERANCE = 1e-4
@@ -28,7 +27,7 @@ def check(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int, sample: Tensor 
         RecipeError: naming the first thing that is wrong.
     """
     for rung in (ladder.base, ladder.top):
-        measure(recipe, rung, ladder.base, vocab_size)
+        _check_scale(recipe, rung, ladder.base, vocab_size)
     rung = ladder.base
     torch.manual_seed(0)
     knobs = recipe.resolve(rung, ladder.base)
@@ -37,6 +36,18 @@ def check(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int, sample: Tensor 
     _check_start(model, ids, vocab_size)
     _check_step(recipe, model, ids, rung, knobs)
     check_leak(model, ids[:, :-1], vocab_size)
+
+
+def _check_scale(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> None:
+    with torch.device("meta"), torch.no_grad():
+        model = recipe.build_model(rung, recipe.resolve(rung, base), vocab_size)
+        try:
+            logits = model(torch.zeros(1, rung.context, dtype=torch.long))
+        except Exception as error:
+            raise RecipeError(
+                f"The recipe does not run on the meta device at rung {rung.name}: {said(error)}."
+            ) from error
+    check_logits(logits, 1, rung.context, vocab_size)
 
 
 def _check_start(model: nn.Module, ids: Tensor, vocab_size: int) -> None:

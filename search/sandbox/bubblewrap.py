@@ -55,11 +55,12 @@ def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool) -> list[str
     # Without it, the filter of system calls alone refuses new namespaces.
     command += ["--disable-userns"] if _has("--disable-userns") else []
     command += ["--cap-drop", "ALL", "--clearenv", "--hostname", "cell"]
-    command += _system()
     # All of it read-only: to root, what lies in /proc/sys is writable without any capability.
     command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
     command += _memory_folder("/dev/shm", SHARED_MEMORY_BYTES) + (_devices() if gpu else [])
-    command += ["--remount-ro", "/dev", *_memory_folder("/tmp", limits.file_bytes)]
+    command += ["--remount-ro", "/dev", *_memory_folder("/tmp", limits.memory_folder_bytes)]
+    # After /tmp, in which any of them may lie.
+    command += _system()
     for mount in mounts:
         command += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
     return [*command, "--remount-ro", "/", "--", "cat"]

@@ -104,7 +104,7 @@ class Cell:
         hold_to(self._limits, self._holder.processes)
         for mount in self._mounts:
             if mount.writable:
-                hold_files_to(self._limits.file_bytes, str(mount.source))
+                hold_files_to(self._limits.folder_bytes, str(mount.source))
         if self.ended is not None:
             self._drain()
             _judge(self.ended)

@@ -19,6 +19,7 @@ from scaling.shape import Shape
 from scaling.training import sample
 from search.sandbox import weights
 from search.sandbox.limits import CellError, Limits, in_units
+from search.sandbox.sizes import Sizes
 from search.sandbox.talk import Talk
 from search.sandbox.wire import Message, WireError
 
@@ -51,15 +52,16 @@ class Feeding:
         self._talk, self._tokens, self._spec, self._note = talk, tokens, spec, note
         self._warm_at = 0.0
 
-    def to_the_end(self, most_bytes: int) -> Trained:
-        """Feed the whole schedule, and take weights of at most so many bytes.
+    def to_the_end(self, sizes: Sizes, most_bytes: int) -> Trained:
+        """Feed the whole schedule, and take weights of at most so many bytes; `sizes` are counted where not known.
 
         Raises:
             DivergedError: when the training loss is not finite or has exploded.
         """
         talk, steps = self._talk, self._spec.rung.steps
-        talk.send("start", as_bytes(sample(self._tokens, self._spec)))
-        size = _shape(talk.hear("shape"))
+        known = sizes.read()
+        talk.send("start", as_bytes(sample(self._tokens, self._spec)), count=known is None)
+        size = known or sizes.keep(_shape(talk.hear("shape")))
         first = talk.hear("begin").whole("first", 0, steps)
         self._feed(first)
         given = talk.hear("weights", payload=most_bytes)

@@ -8,7 +8,7 @@ import socket
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -50,17 +50,13 @@ def train(task: Task, channel: socket.socket) -> None:
     wire = Wire(channel)
     with _telling(wire), quiet():
         spec, ladder = task.spec, task.spec.setting.ladder
-        sample = _ids(wire.expect("start", _sample_bytes(spec)), SAMPLE_SEQUENCES, spec.base.context + 1)
+        start = wire.receive("start", payload=_sample_bytes(spec))
         recipe = load(task.text)
-        size = shape.measure(recipe, spec.rung, spec.base, task.vocab_size)
+        if start.fields["count"]:
+            size = shape.measure(recipe, spec.rung, spec.base, task.vocab_size)
+            wire.send("shape", **asdict(size))
         if spec.preflight:
-            check(recipe, ladder, task.vocab_size, sample)
-        wire.send(
-            "shape",
-            params=size.params,
-            params_non_embedding=size.params_non_embedding,
-            flops_per_token=size.flops_per_token,
-        )
+            check(recipe, ladder, task.vocab_size, _ids(start.payload, SAMPLE_SEQUENCES, spec.base.context + 1))
 
         def note(point: Mapping[str, float | str]) -> None:
             value = float(point["value"])

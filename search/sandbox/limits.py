@@ -12,6 +12,8 @@ from data.errors import ScaleproofError
 from data.setting_tables import read_table
 
 THREADS_PER_PROCESS = 16
+FILES_PER_FOLDER = 3
+MEMORY_FOLDER_BYTES = 2**28
 
 Kind = Literal["time", "memory", "processes", "threads", "files", "output", "died"]
 
@@ -20,13 +22,14 @@ Kind = Literal["time", "memory", "processes", "threads", "files", "output", "die
 class Limits:
     """What all processes of one cell may use together.
 
-    memory_bytes: resident, summed over the processes. processes: at a time, with 16 threads for each. file_bytes: any
-    one file, all of /tmp, and all of a writable mount. output_bytes: printed. wall_seconds: from its start to its end.
+    memory_bytes: resident, a page that several processes share counted once. processes: at a time, with 16 threads for
+    each. file_bytes: any one file; a writable mount holds three times that, and /tmp, which is memory, at most 256 MiB.
+    output_bytes: printed. wall_seconds: from its start to its end.
     """
 
     memory_bytes: int = 4 * 2**30
     processes: int = 64
-    file_bytes: int = 2**28
+    file_bytes: int = 2**30
     output_bytes: int = 2**20
     wall_seconds: float = 3600.0
 
@@ -34,6 +37,16 @@ class Limits:
     def threads(self) -> int:
         """How many threads all processes may have together."""
         return self.processes * THREADS_PER_PROCESS
+
+    @property
+    def folder_bytes(self) -> int:
+        """What all files of a writable mount may take: an old checkpoint, a new one, and what else a run leaves."""
+        return FILES_PER_FOLDER * self.file_bytes
+
+    @property
+    def memory_folder_bytes(self) -> int:
+        """What all files in /tmp may take."""
+        return min(self.file_bytes, MEMORY_FOLDER_BYTES)
 
 
 class SandboxSettings(BaseModel):

@@ -33,6 +33,7 @@ from search.sandbox.cell import Cell
 from search.sandbox.feeding import Feeding, Trained, as_bytes, folder_watch
 from search.sandbox.limits import SandboxSettings
 from search.sandbox.probes import Examination
+from search.sandbox.sizes import Sizes
 from search.sandbox.talk import Talk
 
 MIXED_TOLERANCE = 5e-2
@@ -75,7 +76,7 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
             talk = Talk(cell, lambda channel: inside.train(task, channel), text, folder_watch(folder, limits))
             # Opened while the first inmate is busy with its recipe.
             second = later.enter_context(Cell([], limits, gpu))
-            trained = Feeding(talk, tokens, spec, note).to_the_end(limits.memory_bytes)
+            trained = Feeding(talk, tokens, spec, note).to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         talk = Talk(second, lambda channel: inside.evaluate(task, channel), text)
         val_loss = _evaluate(talk, trained, tokens, spec)
