@@ -54,6 +54,11 @@ def _researcher() -> list[Finding]:
 
 
 def _sandbox() -> Finding:
+    from search.sandbox.holder import available
+
+    missing = available()
+    if missing is not None:
+        return Finding("sandbox", False, missing, needed=False)
     from search.sandbox.selftest import require_sandbox
 
     try:

@@ -34,8 +34,7 @@ def with_network(command: list[str]) -> list[str]:
 
 
 def with_other_files(command: list[str]) -> list[str]:
-    at = command.index("/tmp")
-    return [*command[: at - 3], "--ro-bind", "/tmp", "/tmp", *command[at + 1 :]]
+    return [*command[:-4], "--ro-bind", "/tmp", "/tmp", *command[-4:]]
 
 
 def with_a_writable_system(command: list[str]) -> list[str]:
