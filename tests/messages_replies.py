@@ -61,6 +61,11 @@ def tools(*calls: tuple[str, dict[str, Any]]) -> Reply:
     return Reply([{"type": "tool_use", "name": name, "input": given} for name, given in calls], "tool_use")
 
 
+def polite(body: dict[str, Any]) -> Reply:
+    """A script that has nothing to say."""
+    return text(f"as you like, {len(body['messages'])} times")
+
+
 def refusal(category: str | None = "frontier_llm", words: str = "") -> Reply:
     """A refusal with status 200, its content empty unless words are given."""
     return Reply([{"type": "text", "text": words}] if words else [], "refusal", category)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,27 @@ def test_what_a_batch_holds_is_not_asked_again_in_another_or_alone(desk: Desk) -
     assert [one.text() for one in caller.ask_batch(requests(3, 4))] == ["to question 3", "to question 4"]
     carried = [len(one.body["requests"]) for one in desk.server.asked(BATCHES)]
     assert (carried, desk.requests()) == ([3, 1], 0)
+
+
+def test_others_are_answered_while_a_batch_runs(desk: Desk) -> None:
+    desk.server.script = echo
+    resting, go = threading.Event(), threading.Event()
+
+    def wait(_: float) -> bool:
+        resting.set()
+        return not go.wait(60)
+
+    desk.server.batch_polls = 2
+    caller = desk.caller(wait=wait)
+    answers: list[str] = []
+    batch = threading.Thread(target=lambda: answers.extend(one.text() for one in caller.ask_batch(requests(1, 2))))
+    batch.start()
+    assert resting.wait(60)
+    assert caller.ask(requests(3)[0]).text() == "to question 3"
+    assert answers == []
+    go.set()
+    batch.join()
+    assert answers == ["to question 1", "to question 2"]
 
 
 def test_results_that_are_gone_count_at_their_worst(desk: Desk) -> None:

@@ -24,8 +24,18 @@ _LONGEST_LOOK_SECONDS = 300.0
 class Batches:
     """Asks groups of requests; a group that was begun by an earlier process is waited for, not asked again."""
 
-    def __init__(self, wire: Wire, journal: Journal, budget: Budget, prices: Prices, patience: Patience) -> None:
-        """What a caller asks with."""
+    def __init__(
+        self,
+        wire: Wire,
+        journal: Journal,
+        budget: Budget,
+        patience: Patience,
+        *,
+        prices: Prices,
+        rest: Callable[[float], None],
+    ) -> None:
+        """What a caller asks with. rest: waits like `patience`, and lets others ask meanwhile."""
+        self._rest = rest
         self._wire = wire
         self._journal = journal
         self._budget = budget
@@ -90,7 +100,7 @@ class Batches:
                 return
             counts = batch.request_counts
             self._patience.say(f"waiting for a batch of {counts.processing} requests; next look in {pause:.0f} s")
-            self._patience.sleep(pause)
+            self._rest(pause)
             pause = min(_LONGEST_LOOK_SECONDS, 2 * pause)
 
     def _results(self, name: str) -> list[tuple[str, dict[str, Any]]]:

@@ -42,7 +42,7 @@ __all__ = [
 
 
 class Caller:
-    """The one who asks. Safe for several threads, which wait for each other."""
+    """The one who asks. Safe for several threads, which wait for each other but not for a batch."""
 
     def __init__(
         self,
@@ -72,14 +72,13 @@ class Caller:
         self._budget = Budget(
             prices, max_usd, lambda request: persist(self._patience, lambda: self._wire.count(request))
         )
-        self._batches = Batches(self._wire, journal, self._budget, prices, self._patience)
+        self._batches = Batches(self._wire, journal, self._budget, self._patience, prices=prices, rest=self._rest)
         self._lock = threading.Lock()
 
     @property
     def spent_usd(self) -> float:
         """What all requests of the study cost so far, those counted that may have been paid for nothing."""
-        with self._lock:
-            return self._journal.spent_usd
+        return self._journal.spent_usd
 
     def check(self, model: str) -> None:
         """Ask the service, free of charge, whether it takes the key and knows the model.
@@ -127,6 +126,14 @@ class Caller:
         """Close the connections and the journal."""
         self._wire.close()
         self._journal.close()
+
+    def _rest(self, seconds: float) -> None:
+        # A batch may take a day, in which others want answers.
+        self._lock.release()
+        try:
+            self._patience.sleep(seconds)
+        finally:
+            self._lock.acquire()
 
     def _ask(self, request: Request) -> Answer:
         price = self._prices.of(request.model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -55,14 +56,16 @@ class Journal:
         self._open = writer or study.writer
         self._writer: SpoolWriter | None = None
         rows = Store(study.path, patience_seconds=60).rows(f"select {', '.join(_COLUMNS)} from llm_calls")
-        # Answers stay text until they are wanted: a long search leaves thousands.
-        self._rows: dict[str, dict[str, Any]] = {row["request_id"]: row for row in rows}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._spent_usd = 0.0
+        for row in rows:
+            self._keep(row)
         self._settle()
 
     @property
     def spent_usd(self) -> float:
-        """What all requests cost, those counted that may have been paid for nothing."""
-        return sum(row["cost_usd"] or 0.0 for row in self._rows.values())
+        """What all requests cost, those counted that may have been paid for nothing; any thread may look."""
+        return self._spent_usd
 
     def answer(self, key: str) -> Answer | None:
         """The recorded answer of a key."""
@@ -151,13 +154,19 @@ class Journal:
             self._writer = self._open()
         self._writer.append("llm_call", **row)
         self._writer.flush()
-        if isinstance(row.get("answer"), dict):
-            row["answer"] = json.dumps(row["answer"])
-        self._rows[name] = {column: row.get(column) for column in _COLUMNS}
+        answer = row.get("answer")
+        self._keep({column: row.get(column) for column in _COLUMNS} | {"answer": answer and json.dumps(answer)})
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        name = row["request_id"]
+        before = self._rows.get(name, {}).get("cost_usd")
+        self._spent_usd += (row["cost_usd"] or 0.0) - (before or 0.0)
+        # Answers stay packed until they are wanted: a long search leaves thousands.
+        self._rows[name] = row | {"answer": zlib.compress(row["answer"].encode()) if row["answer"] else None}
 
 
 def _detail(row: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(row["answer"]) if row["answer"] else {}
+    return json.loads(zlib.decompress(row["answer"])) if row["answer"] else {}
 
 
 def _batch(key: str, detail: dict[str, Any]) -> Batch:
