@@ -56,6 +56,7 @@ class Exchange:
         self._prompt, self._baseline, self._settings, self._wish = prompt, baseline, settings, wish
         self._account, self._recorded = account, recorded
         self._asked = 0
+        self._count = wish.count
         self._messages: list[dict[str, Any]] = []
         self._corrected = False
         self.found: list[Proposal] = []
@@ -90,6 +91,7 @@ class Exchange:
         wish, room = self._wish, self._settings.history_characters
         if attempt.narrow:
             wish, room = replace(wish, count=min(NARROW_COUNT, wish.count), narrow=True), room // 6
+        self._count = wish.count
         told = self._prompt.exchange(wish, self._account(room), self._settings.turns)
         self._messages = [{"role": "user", "content": [self._opened(told)]}]
         return self.request(attempt)
@@ -124,7 +126,7 @@ class Exchange:
         results = [self._result(call, answer, library, corrected) for call in answer.tool_calls()]
         if len(self.found) == before and not goes_on:
             self.problems.append(f"{answer.model}: an answer without a proposal ({answer.stop_reason})")
-        if not goes_on or len(self.found) >= self._wish.count or not answer.content:
+        if not goes_on or len(self.found) >= self._count or not answer.content:
             return False
         # The service gives empty text now and then, and does not take it back.
         content = [block for block in answer.content if block.get("type") != "text" or block["text"].strip()]
@@ -171,8 +173,8 @@ class Exchange:
             self.found.append(skip(slug, f"The researcher's call could not be read twice. {problem}"))
 
     def _reminder(self) -> Block:
-        missing = self._wish.count - len(self.found)
-        said = f"{len(self.found)} of {self._wish.count} recorded. " if self.found else ""
+        missing = self._count - len(self.found)
+        said = f"{len(self.found)} of {self._count} recorded. " if self.found else ""
         turns_left = self._settings.turns - (len(self._messages) + 1) // 2
         last = " This is the last answer that is read." if turns_left <= 1 else ""
         return {"type": "text", "text": f"{said}Propose {missing} more in one answer when you are ready.{last}"}

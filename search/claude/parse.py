@@ -31,6 +31,11 @@ class UnusableEdit(Edit):
     reason: str = ""
     text: str = ""
 
+    @property
+    def written(self) -> str:
+        """What was sent."""
+        return self.text
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Raise EditError with the reason."""
         raise EditError(self.reason)
