@@ -62,9 +62,10 @@ Figure = tuple[str, str, str, bool]
 def researcher(log: Path) -> subprocess.Popen[str]:
     """The server, which prints its port first."""
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "benchmarks")])
-    command = [sys.executable, ROOT / "tests" / "messages_server.py", "--script", "soak_researcher:researcher"]
+    server = str(ROOT / "tests" / "messages_server.py")
+    command = [sys.executable, server, "--script", "soak_researcher:researcher", "--log", str(log)]
     environment = {**os.environ, "PYTHONPATH": paths}
-    return subprocess.Popen([*command, "--log", log], stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def make_study(path: Path, trials: int, url: str) -> Study:
@@ -82,8 +83,9 @@ def search_to_its_end(study: Study, trials: int, kills: int) -> tuple[float, lis
     """Seconds in all; trials ended and the driver's memory in MB, as sampled on the way."""
     began, memory = time.monotonic(), []
     thresholds = [round(trials * (k + 1) / (kills + 1)) for k in range(kills)]
+    scaleproof = str(Path(sys.executable).with_name("scaleproof"))
     while True:
-        command = [Path(sys.executable).with_name("scaleproof"), "search", study.path, "--workers", str(WORKERS)]
+        command = [scaleproof, "search", str(study.path), "--workers", str(WORKERS)]
         environment = {**os.environ, "ANTHROPIC_API_KEY": KEY, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
             while driver.poll() is None:

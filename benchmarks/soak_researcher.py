@@ -9,7 +9,8 @@ import random
 from typing import Any
 
 from messages_server import Reply, error, refusal, tools
-from soak_truth import PER_REQUEST, kinds, proposal
+from researchers import is_repair, wanted
+from soak_truth import kinds, proposal
 
 
 class Researcher:
@@ -28,10 +29,10 @@ class Researcher:
             return error(self.choose.choice([500, 529, 429]))
         if luck < 0.07:
             return refusal(self.choose.choice(["frontier_llm", None]))
-        if body.get("tool_choice", {}).get("name") == "propose":
-            again = self.choose.choice(["null", "misfit"])
-            return tools(("propose", proposal(again, next(self.number))))
-        return tools(*(("propose", proposal(next(self.kinds), next(self.number))) for _ in range(PER_REQUEST)))
+        if is_repair(body):
+            return tools(("propose", proposal(self.choose.choice(["null", "misfit"]), next(self.number))))
+        count = wanted(body)
+        return tools(*(("propose", proposal(next(self.kinds), next(self.number))) for _ in range(count)))
 
 
 researcher = Researcher()

@@ -6,36 +6,36 @@ import time
 
 from scaling.lab import Lab
 
-SAVED_EVERY_SECONDS = 30.0
 SECONDS_PER_HOUR = 3600.0
 
 
 class WorkClock:
-    """Counts working time against a search's hours; what a killed command worked is forgotten for half a minute."""
+    """Counts working time against a search's hours.
+
+    It remembers how many trials there were: what was proposed in time is gone through again by a command that goes on
+    where another was killed, however late. A killed command's time since its last proposals is forgotten.
+    """
 
     def __init__(self, lab: Lab, search: str, hours: float | None) -> None:
         """Go on where the last command on `search`, a name of its own, stopped; None hours never end."""
-        self._lab, self._fact, self._hours = lab, f"seconds_worked:{search}", hours
+        self._lab, self._fact, self._hours = lab, f"worked:{search}", hours
         known = lab.known_fact(self._fact)
-        self._before = float(known) if isinstance(known, int | float) else 0.0
-        self._began = self._saved = time.monotonic()
+        before = known if isinstance(known, dict) else {}
+        self._seconds, self._trials = float(before.get("seconds", 0.0)), int(before.get("trials", 0))
+        self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Working time so far, in seconds."""
-        return self._before + time.monotonic() - self._began
+        return self._seconds + time.monotonic() - self._began
 
-    def is_over(self) -> bool:
-        """Whether the hours are used up; call it now and then, since it keeps the time as well."""
-        if time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:
-            self.save()
-        return self._hours is not None and self.seconds >= self._hours * SECONDS_PER_HOUR
+    def is_over(self, trials: int) -> bool:
+        """Whether nothing more is to be proposed after so many trials."""
+        late = self._hours is not None and self.seconds >= self._hours * SECONDS_PER_HOUR
+        return late and trials >= self._trials
 
-    def close(self) -> None:
-        """Write down the time worked, once more."""
-        self.save()
-
-    def save(self) -> None:
-        """Write down the time worked."""
-        self._saved = time.monotonic()
-        self._lab.fact(self._fact, round(self.seconds, 1))
+    def note(self, trials: int) -> None:
+        """Write down the time worked, and that there are so many trials."""
+        self._trials = max(self._trials, trials)
+        self._lab.fact(self._fact, {"seconds": round(self.seconds, 1), "trials": self._trials})
+        self._lab.writer.flush()

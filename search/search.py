@@ -11,6 +11,7 @@ from scaling.stopping import StoppedError
 from search import keep
 from search.asking import Asking
 from search.calibration import measure_noise
+from search.clock import WorkClock
 from search.finish import finish
 from search.proposals import Failure, Proposal, Proposer, TrialStatus
 from search.references import References, reference_losses
@@ -44,15 +45,15 @@ class Search:
         placebo: Placebo,
         learning_rate: float,
         door: Door = lambda recipe: None,
-        out_of_time: Callable[[], bool] = lambda: False,
+        clock: WorkClock | None = None,
     ) -> None:
         """Search with `lab`; `placebo(k)` is the k-th proposal that changes nothing but the random stream.
 
-        `learning_rate` is the baseline's own, at rung 0, which is bracketed. `out_of_time` says when no more is to be
+        `learning_rate` is the baseline's own, at rung 0, which is bracketed. When `clock` is over, no more is
         proposed.
         """
         self.lab, self.baseline, self.settings, self.placebo = lab, baseline, settings, placebo
-        self.learning_rate, self.door, self.out_of_time = learning_rate, door, out_of_time
+        self.learning_rate, self.door, self.clock = learning_rate, door, clock or WorkClock(lab, "search", None)
         self.references = References(lab, baseline, placebo, keep.references_for(settings.trials))
         self.first_seed = 1 + 100_000 * settings.seed
         self.trials: list[Trial] = []
@@ -105,7 +106,7 @@ class Search:
         enough = self._wanted.screens >= self.lab.launcher.executor.workers
         if asking.proposing or asking.exhausted or enough or not room or self._asked_at == self._ended:
             return
-        if self.out_of_time():
+        if self.clock.is_over(len(self.trials)):
             asking.exhausted = True
             return
         places = range(len(self.trials), len(self.trials) + room)
@@ -134,7 +135,10 @@ class Search:
             proposals = self._with_placebos(proposals)
         for proposal in proposals:
             self.trials.append(Trial(len(self.trials), proposal))
-            self._begin(self.trials[-1], asking)
+        if proposals:
+            self.clock.note(len(self.trials))
+        for trial in self.trials[len(self.trials) - len(proposals) :]:
+            self._begin(trial, asking)
         for trial, repaired in asking.repairs():
             failure = trial.failure
             assert failure is not None
@@ -239,7 +243,7 @@ class Search:
     def _fail(self, trial: Trial, failure: Failure, asking: Asking) -> None:
         """Ask once to repair an edit that cannot be run, and once more one that crashed."""
         round_ = "crash" if failure.kind == "crash" else "edit"
-        if trial.proposal.placebo or round_ in trial.repaired or self.out_of_time():
+        if trial.proposal.placebo or round_ in trial.repaired:
             self._stop(trial, "crashed" if failure.kind == "crash" else "rejected", failure.reason)
             return
         trial.failure = failure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -48,8 +47,8 @@ def run_search(
     """Search with the study's settings. Returns False, having done nothing, when it had been finished before.
 
     Raises:
-        InputError: for settings that are not valid, a key that is missing or refused, and for a baseline that breaks the
-            recipe's contract.
+        InputError: for settings that are not valid, a key that is missing or refused, and for a baseline that breaks
+            the recipe's contract.
         ScaleproofError: when the work cannot be done, or there is no sandbox for what a model writes.
     """
     given = given or Overrides()
@@ -66,11 +65,8 @@ def run_search(
     baseline = baseline_recipe(study)
     with open_lab(study, console, workers, worker) as lab:
         knobs = inspect(study, baseline, lab)
-        clock = WorkClock(lab, f"{settings.proposer}-{settings.seed}", settings.hours)
-        with (
-            closing(clock),
-            open_proposer(lab, settings, claude_settings(study, given), baseline, knobs) as (proposer, placebo, door),
-        ):
+        claude = claude_settings(study, given)
+        with open_proposer(lab, settings, claude, baseline, knobs) as (proposer, placebo, door):
             if settings.asks_claude:
                 lab.fact(WRITTEN_BY_MODEL, True)
             search = Search(
@@ -80,7 +76,7 @@ def run_search(
                 placebo=placebo,
                 learning_rate=knobs["learning_rate"].value,
                 door=door,
-                out_of_time=clock.is_over,
+                clock=WorkClock(lab, f"{settings.proposer}-{settings.seed}", settings.hours),
             )
             search.run(proposer)
         lab.fact(DONE, wanted)
