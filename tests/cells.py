@@ -14,7 +14,7 @@ from search.sandbox.limits import Limits
 MISSING = available()
 needs_bubblewrap = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
-SMALL = Limits(memory_bytes=2**28, processes=8, file_bytes=2**20, output_bytes=2**14, wall_seconds=20.0)
+SMALL = Limits(memory_bytes=2**32, processes=8, file_bytes=2**20, output_bytes=2**14, wall_seconds=20.0)
 
 
 def said_in_a_cell(

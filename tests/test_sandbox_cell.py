@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,7 @@ from data.errors import InputError, ScaleproofError
 from search.sandbox import bubblewrap
 from search.sandbox.bubblewrap import Mount, arguments
 from search.sandbox.cell import Cell, Ended
-from search.sandbox.limits import CellError, Limits, SandboxSettings
+from search.sandbox.limits import CellError, Limits, SandboxSettings, in_units
 
 pytestmark = needs_bubblewrap
 
@@ -115,14 +116,15 @@ def test_tmp_is_writable_up_to_the_limit_and_gone_afterwards() -> None:
     assert not Path(name).exists()
 
 
-def allocate(channel: Channel) -> None:
-    held = [b"x" * 2**24 for _ in range(18)]
+def allocate(size: int, channel: Channel) -> None:
+    held = [b"x" * 2**24 for _ in range(size // 2**24)]
     channel.recv(len(held))
 
 
-def allocate_shared(channel: Channel) -> None:
-    shared = mmap.mmap(-1, 300 * 2**20)
-    shared.write(b"x" * 300 * 2**20)
+def allocate_shared(size: int, channel: Channel) -> None:
+    shared = mmap.mmap(-1, size)
+    for at in range(0, size, mmap.PAGESIZE):
+        shared[at] = 1
     channel.recv(1)
 
 
@@ -166,8 +168,6 @@ def kill_all(channel: Channel) -> None:
 @pytest.mark.parametrize(
     ("work", "kind", "sentence"),
     [
-        (allocate, "memory", "It used more than 256.0 MiB of memory."),
-        (allocate_shared, "memory", "It used more than 256.0 MiB of memory."),
         (fork, "processes", "It started more than 8 processes."),
         (loop, "time", "It ran longer than 0.5 s."),
         (flood, "output", "It wrote more than 16.0 KiB to its output."),
@@ -181,6 +181,15 @@ def test_who_takes_too_much_or_dies_is_named(work: Callable[[Channel], None], ki
     with pytest.raises(CellError) as caught:
         said_in_a_cell(work, limits=limits)
     assert (caught.value.kind, str(caught.value)) == (kind, sentence)
+
+
+@pytest.mark.parametrize("work", [allocate, allocate_shared])
+def test_who_takes_too_much_memory_is_named(work: Callable[[int, Channel], None]) -> None:
+    # An inmate is a fork: it starts with all that this process has loaded.
+    most = psutil.Process().memory_info().rss + 2**27
+    with pytest.raises(CellError) as caught:
+        said_in_a_cell(partial(work, most + 2**26), limits=replace(SMALL, memory_bytes=most))
+    assert (caught.value.kind, str(caught.value)) == ("memory", f"It used more than {in_units(most)} of memory.")
 
 
 def test_too_many_threads_are_refused_or_named() -> None:

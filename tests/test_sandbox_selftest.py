@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def with_network(command: list[str]) -> list[str]:
 
 
 def with_other_files(command: list[str]) -> list[str]:
-    return [*command[:-4], "--ro-bind", "/tmp", "/tmp", *command[-4:]]
+    folder = tempfile.gettempdir()
+    return [*command[:-4], "--ro-bind", folder, folder, *command[-4:]]
 
 
 def with_a_writable_system(command: list[str]) -> list[str]:
@@ -100,7 +102,8 @@ def readable_copy() -> Iterator[Path]:
 
 
 AS_NOBODY = """
-from cells import said_in_a_cell
+from dataclasses import replace
+from cells import SMALL, said_in_a_cell
 from search.sandbox.limits import CellError
 from search.sandbox.selftest import self_test
 
@@ -110,7 +113,7 @@ def allocate(channel):
 
 print(self_test())
 try:
-    said_in_a_cell(allocate)
+    said_in_a_cell(allocate, limits=replace(SMALL, memory_bytes=2**28))
 except CellError as error:
     print(error)
 """

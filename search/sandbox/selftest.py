@@ -21,7 +21,7 @@ from search.sandbox.cell import Cell
 from search.sandbox.holder import available
 from search.sandbox.limits import CellError, Limits
 
-LIMITS = Limits(memory_bytes=2**30, processes=8, file_bytes=2**20, output_bytes=2**16, wall_seconds=20.0)
+LIMITS = Limits(memory_bytes=2**33, processes=8, file_bytes=2**20, output_bytes=2**16, wall_seconds=20.0)
 LOOK_SECONDS = 0.02
 UNSAFE = "--unsafe-no-sandbox"
 
@@ -78,7 +78,7 @@ def _answer(cell: Cell, channel: socket.socket) -> bytes:
 def _outside() -> Iterator[Outside]:
     """Things that a cell must hide: a file, two servers, a process with a word in its environment, the home folder."""
     secret = f"scaleproof-{secrets.token_hex(8)}"
-    home = Path.home()
+    home = _home()
     hides = home.is_dir() and home != Path("/") and not home.is_relative_to("/usr")
     with tempfile.TemporaryDirectory() as folder, _server(socket.AF_INET, ("127.0.0.1", 0)) as network:
         (Path(folder) / "shown").mkdir()
@@ -87,6 +87,14 @@ def _outside() -> Iterator[Outside]:
         with _server(socket.AF_UNIX, address), _bystander(secret) as process:
             port = network.getsockname()[1]
             yield Outside(secret, Path(folder), port, address, process, home if hides else None, _shown(home))
+
+
+def _home() -> Path:
+    """The user's home folder; the root where the user has none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def _shown(home: Path) -> frozenset[str]:
