@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data.schema import KINDS
+from data.schema import KINDS, table
 from data.spool import SpoolWriter
 from data.store import Store
 from data.study import Study
@@ -18,6 +18,7 @@ from search.claude.messages import Answer, Request
 ASKED, LOST, WITHDRAWN, REJECTED, IN_BATCH = "asked", "lost", "withdrawn", "rejected", "in_batch"
 _NO_ANSWER = frozenset({ASKED, WITHDRAWN, REJECTED, IN_BATCH})
 
+_PAGE = 400
 _NAMED = ("purpose", "model", "trial_id")
 _COLUMNS = tuple(KINDS["llm_call"].columns)
 
@@ -55,11 +56,13 @@ class Journal:
         """Read what the study holds; `writer` opens the spool file for new rows, when there are any."""
         self._open = writer or study.writer
         self._writer: SpoolWriter | None = None
-        rows = Store(study.path, patience_seconds=60).rows(f"select {', '.join(_COLUMNS)} from llm_calls")
         self._rows: dict[str, dict[str, Any]] = {}
         self._spent_usd = 0.0
-        for row in rows:
-            self._keep(row)
+        written: dict[str, float] = {}
+        for row in _recorded(study):
+            if row["written_at"] >= written.get(row["request_id"], 0.0):
+                written[row["request_id"]] = row["written_at"]
+                self._keep({name: row[name] for name in _COLUMNS})
         self._settle()
 
     @property
@@ -163,6 +166,19 @@ class Journal:
         self._spent_usd += (row["cost_usd"] or 0.0) - (before or 0.0)
         # Answers stay packed until they are wanted: a long search leaves thousands.
         self._rows[name] = row | {"answer": zlib.compress(row["answer"].encode()) if row["answer"] else None}
+
+
+def _recorded(study: Study) -> Iterator[dict[str, Any]]:
+    """Every record of a request, a page at a time: answers of a long search would fill the memory at once."""
+    store, after = Store(study.path, patience_seconds=60), {"file": "", "line": 0}
+    columns = ", ".join(("spool_file", "spool_line", "written_at", *_COLUMNS))
+    page = (
+        f"select {columns} from {table('llm_call')} where (spool_file, spool_line) > ($file, $line) "
+        f"order by spool_file, spool_line limit {_PAGE}"
+    )
+    while rows := store.rows(page, after):
+        yield from rows
+        after = {"file": rows[-1]["spool_file"], "line": rows[-1]["spool_line"]}
 
 
 def _detail(row: dict[str, Any]) -> dict[str, Any]:
