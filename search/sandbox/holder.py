@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -59,8 +60,6 @@ class Holder:
 
     def kill(self) -> None:
         """End the cell: the kernel kills all of a pid namespace with its first process."""
-        import signal
-
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._init, signal.SIGKILL)
 
