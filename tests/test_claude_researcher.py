@@ -402,7 +402,7 @@ def test_no_number_of_a_confirmation_and_no_key_is_told(desk: Desk) -> None:
 
 def test_a_batch_asks_for_several_categories_at_once(desk: Desk) -> None:
     def answer(body: dict[str, Any]) -> Reply:
-        if exchange_of(body) == 2 and wanted(body) > 1:
+        if exchange_of(body) == 2 and wanted(body) == 3:
             return refusal()
         first = 10 * exchange_of(body)
         return propose(*(edit(first + place) for place in range(wanted(body))))

@@ -18,6 +18,7 @@ from search.claude.parse import UnusableEdit
 from search.claude.query import SEEN
 from search.claude.quoting import quoted
 from search.claude.tools import schemas
+from search.door.words import MODULES
 from search.proposals import Failure, Proposal
 
 Block = dict[str, Any]
@@ -64,7 +65,12 @@ class Prompt:
         self.categories = tuple(categories)
         self.tools = schemas(categories)
         fixed = _template("system.j2").render(
-            source=baseline.source, knobs=knobs, categories=categories, rungs=rungs, views=_views()
+            source=baseline.source,
+            knobs=knobs,
+            categories=categories,
+            rungs=rungs,
+            views=_views(),
+            modules=sorted(MODULES),
         )
         self.system = [_cached(fixed)]
         if brief.strip():

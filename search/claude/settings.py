@@ -47,7 +47,6 @@ class ClaudeSettings(BaseModel):
     base_url: str | None = None
     prices: str | None = None
     max_usd: float | None = Field(default=None, gt=0)
-    hours: float | None = Field(default=None, gt=0)
     batch: bool = False
     requests_per_batch: PositiveInt = 4
     brief: str | None = None
