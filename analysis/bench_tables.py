@@ -2,6 +2,9 @@
 
 import json
 import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from analysis.evidence import Evidence
 from analysis.style import Scene
@@ -148,10 +151,21 @@ def fact_table(evidence: Evidence) -> Table:
     """Return every fact that the study recorded, nested ones spelled out with dots."""
     rows = [
         [name, shortened(text, LONGEST_FACT)]
-        for fact, value in evidence.facts.items()
+        for fact, value in _counted(evidence.facts).items()
         for name, text in _spelled(fact, value)
     ]
     return Table([("Fact", False), ("Value", False)], rows)
+
+
+def _counted(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts that are numbered, as the choices of a mixed search are, as how often each value came."""
+    numbered: dict[str, Counter[str]] = {}
+    for name, value in facts.items():
+        head, colon, number = name.rpartition(":")
+        if colon and number.isdigit() and isinstance(value, str):
+            numbered.setdefault(head, Counter())[value] += 1
+    others = {name: value for name, value in facts.items() if name.rpartition(":")[0] not in numbered}
+    return others | {name: dict(sorted(counts.items())) for name, counts in numbered.items()}
 
 
 def _spelled(name: str, value: object) -> list[tuple[str, str]]:

@@ -4,10 +4,12 @@ from dataclasses import dataclass, fields
 
 from analysis.evidence import Queryable, Rows, clean
 
-# Trials written again by a resumed search keep the place that their first record gave them.
+# A trial was made when its first run began, or, having none, when it was first told of; a resumed search tells again.
 _MADE = """\
-made AS (SELECT trial_id, row_number() OVER (ORDER BY min((written_at, spool_file, spool_line))) AS number
-         FROM record_trial GROUP BY trial_id)"""
+began AS (SELECT trial_id, written_at AS moment FROM record_trial
+          UNION ALL SELECT substr(arm, 7), started_at FROM record_run WHERE starts_with(arm, 'trial:')),
+made AS (SELECT trial_id, row_number() OVER (ORDER BY min(moment), trial_id) AS number
+         FROM began WHERE trial_id IN (SELECT trial_id FROM trials) GROUP BY trial_id)"""
 # What a run took is told by the trial, and by its runs in studies that are older than that column.
 _RUNS = """\
 runs_of AS (SELECT substr(arm, 7) AS trial_id, fsum(seconds) AS seconds

@@ -74,7 +74,7 @@ class MixedProposer:
 
     Each choice is told to `record` before the proposer is asked, and `recorded` ones are not made anew: a search that
     is resumed shares its trials as it did. A batch may be recorded again, when the one chosen turns out to be
-    exhausted: the last counts.
+    exhausted or to wait: the last counts.
     """
 
     name = "mixed"
@@ -115,19 +115,24 @@ class MixedProposer:
         return max(one.batch for one in self._arms.values())
 
     def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal] | None:
-        """Ask the proposer chosen for this batch; None when that one wants to wait, empty when all are exhausted."""
-        while self._number in self._choices or self._exhausted < self._arms.keys():
-            name = self._chosen(history)
-            proposals = self._arms[name].propose(min(count, self._arms[name].batch), history)
-            if proposals is None:
-                return None
-            if proposals:
-                self._given[name] += len(proposals)
-                self._number += 1
-                return [_signed(one, name) for one in proposals]
-            self._exhausted.add(name)
-            del self._choices[self._number]
-        return []
+        """Ask the proposer chosen for this batch; None when that one wants to wait, empty when all are exhausted.
+
+        While one that was chosen just now waits, another is chosen; one whose choice was recorded before is waited for.
+        """
+        if self._number in self._choices:
+            given = self._ask(self._choices[self._number], count, history)
+            if given != []:
+                return given
+        waiting: set[str] = set()
+        while names := [name for name in self._arms if name not in self._exhausted | waiting]:
+            name = self._choose(names, history)
+            self._record(self._number, name)
+            given = self._ask(name, count, history)
+            if given:
+                return given
+            if given is None:
+                waiting.add(name)
+        return None if waiting else []
 
     def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
         """Ask the proposer that made it."""
@@ -140,15 +145,17 @@ class MixedProposer:
         found = worth(history)
         return {name: found.get(name, Worth()) for name in (*self._arms, *(found.keys() - self._arms.keys()))}
 
-    def _chosen(self, history: Sequence[Outcome]) -> str:
-        if self._number not in self._choices:
-            name = self._choose(history)
-            self._record(self._number, name)
-            self._choices[self._number] = name
-        return self._choices[self._number]
+    def _ask(self, name: str, count: int, history: Sequence[Outcome]) -> list[Proposal] | None:
+        proposals = self._arms[name].propose(min(count, self._arms[name].batch), history)
+        if proposals:
+            self._given[name] += len(proposals)
+            self._number += 1
+            return [_signed(one, name) for one in proposals]
+        if proposals is not None:
+            self._exhausted.add(name)
+        return proposals
 
-    def _choose(self, history: Sequence[Outcome]) -> str:
-        names = [name for name in self._arms if name not in self._exhausted]
+    def _choose(self, names: Sequence[str], history: Sequence[Outcome]) -> str:
         fewest = min(names, key=lambda name: self._given[name])
         if self._given[fewest] < self._first_trials or len(names) == 1:
             return fewest

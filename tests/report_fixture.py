@@ -459,11 +459,12 @@ def researched_records(trials: int, *, seed: int = 3) -> list[Record]:
     for number in range(trials):
         if number % 6 == 0:
             _request(writer, random, number // 6)
-        trial = _researched(random, number)
+        trial, began = _researched(random, number), writer.clock + 0.5
         writer.add("trial", **trial)
         if trial["status"] not in ("rejected", "refused"):
             arm = f"trial:{trial['trial_id']}"
             _run(writer, random, 0, arm, purpose="screen", seed=number, gain=trial["effect"] or 0.0)
+            writer.records[-1]["started_at"] = began
         if trial["status"] == "kept" and trial["proposer"] == "claude":
             word = STAY_OF_CLAUDE[kept % len(STAY_OF_CLAUDE)]
             for axis in ("tokens", "seconds"):

@@ -186,7 +186,17 @@ def test_a_choice_is_recorded_before_it_is_used() -> None:
     assert events == ["0 a", "asked a", "1 a", "asked a"]
 
 
-def test_a_proposer_that_waits_is_waited_for() -> None:
+def test_while_one_waits_another_is_asked_and_recorded() -> None:
+    waiting, other = Simulated("waiting", always(0.1), waits=1), Simulated("other", always(0.1))
+    mixed, journal = mix([waiting, other])
+    given = mixed.propose(COUNT, [])
+    assert [one.proposer for one in given or []] == ["other"] * COUNT
+    assert journal == {0: "other"}
+    both = [replace(waiting, waits=1), replace(other, waits=1)]
+    assert mix(both)[0].propose(COUNT, []) is None
+
+
+def test_a_proposer_whose_choice_was_recorded_is_waited_for() -> None:
     waiting, other = Simulated("waiting", always(0.1), waits=2), Simulated("other", always(0.1))
     mixed, journal = mix([waiting, other], {0: "waiting"})
     assert mixed.propose(COUNT, []) is None

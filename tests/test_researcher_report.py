@@ -13,7 +13,7 @@ from report_fixture import Record, demo_records, researched_records, write_spool
 from scipy import stats
 from test_report import HOSTILE, Page
 
-from analysis.bench_tables import bill_sentence
+from analysis.bench_tables import bill_sentence, fact_table
 from analysis.charts import RESEARCHER_PICTURES
 from analysis.evidence import read_evidence
 from analysis.report import render_report
@@ -80,6 +80,27 @@ def test_the_diary_holds_every_trial_of_the_researcher_in_the_order_of_their_mak
     places = [html.index(f"<dd>{row['trial_id']}</dd>") for row in read.diary]
     assert places == sorted(places)
     assert "Placebo</span>" not in html
+
+
+def test_a_trial_has_the_place_in_which_its_runs_began_not_that_in_which_it_was_settled(tmp_path: Path) -> None:
+    records = researched_records(30)
+    kept = [record for record in records if record["kind"] == "trial" and record["status"] == "kept"]
+    for record in kept:
+        record["written_at"] = 3e9
+    diary = read_researcher(Store(write_spool(tmp_path, records))).diary
+    assert [row["trial_id"] for row in diary] == sorted(row["trial_id"] for row in diary)
+    assert {row["trial_id"] for row in diary} >= {record["trial_id"] for record in kept}
+
+
+def test_the_choices_of_a_mixed_search_are_counted_among_the_facts(tmp_path: Path) -> None:
+    choices = [
+        {"kind": "fact", "written_at": 1e9, "name": f"mixed-0:{number}", "value": json.dumps(name)}
+        for number, name in enumerate(["claude", "optuna", "claude"])
+    ]
+    table = fact_table(read_evidence(Store(write_spool(tmp_path, [*researched_records(2), *choices]))))
+    assert [list(row) for row in table.rows if row[0].startswith("mixed")] == [
+        ["mixed-0.claude", "2"], ["mixed-0.optuna", "1"]
+    ]  # fmt: skip
 
 
 def test_a_trial_that_is_written_again_keeps_its_place(tmp_path: Path) -> None:
