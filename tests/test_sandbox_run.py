@@ -4,30 +4,21 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from cells import needs_bubblewrap
-from tiny import BASELINE, Bench, entry, ladder, make_bench, patched, rung
+from minded import EMBEDDED, HEAD, INIT, SCORES, SHORT, ended, minded, top, while_training
+from tiny import BASELINE, Bench, entry, ladder, patched, rung
 
 import scaling.training
 from data.errors import ScaleproofError
 from data.store import Store
-from data.study import Study
 from scaling.edits import Recipe
 from scaling.executor import main_hidden
-from scaling.runs import RunSpec
 from search.sandbox import minder, timed
 
 pytestmark = needs_bubblewrap
-
-SHORT = ladder(rung(tokens=64 * 30))
-EMBEDDED = "        x = self.tokens(ids)  # (B, T, W)\n"
-HEAD = "logits: Tensor = self.head(x)  # (B, T, V)"
-INIT = "        self.initialise(rung, knobs)\n"
-BUILD = "    return Model(rung, knobs, vocab_size)\n"
-SCORES = "functional.scaled_dot_product_attention(q, k, v, is_causal=True)"
 
 
 @pytest.fixture(autouse=True)
@@ -36,42 +27,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A study whose sandbox allows little."""
-    bench = make_bench(tmp_path_factory.mktemp("strict"))
-    table = "[sandbox]\nwall_seconds = 20.0\noutput_bytes = 100_000\nmemory_bytes = 1_500_000_000\nprocesses = 8\n"
-    with bench.study.settings_file.open("a", encoding="utf-8") as settings:
-        settings.write(table)
-    return Bench(Study.open(bench.study.path), bench.digest)
-
-
-def minded(bench: Bench, spec: RunSpec) -> dict[str, Any]:
-    minder.train(bench.study.path, spec)
-    assert not list(bench.study.checkpoints.glob(f"{spec.run_id}*"))
-    return bench.row(spec)
-
-
-def ended(bench: Bench, recipe: Recipe, **fields: Any) -> tuple[str, str]:
-    """Status and reason of a short run."""
-    row = minded(bench, bench.spec(recipe, SHORT, **fields))
-    return row["status"], row["reason"] or ""
-
-
-def top(code: str) -> Recipe:
-    """The baseline, with code that runs when it is imported."""
-    return Recipe(BASELINE.source + "\n\n" + code)
-
-
-def while_training(code: str) -> Recipe:
-    """The baseline, with code that runs in the first step of training, and has the wire in its hands."""
-    grip = "    import gc\n    wires = [one for one in gc.get_objects() if type(one).__name__ == 'Wire']\n"
-    body = "".join(f"    {line}\n" for line in code.splitlines())
-    return top(
-        f"_schedule = schedule\n\n\ndef schedule(progress, knobs):\n{grip}{body}    return _schedule(progress, knobs)\n"
-    )
 
 
 @pytest.mark.parametrize("slug", ["", "muon", "dropout-heavy"])
@@ -154,117 +109,9 @@ def test_what_a_recipe_does_wrong_is_said_as_without_a_sandbox(bench: Bench) -> 
     )
 
 
-def test_a_crash_is_quoted_with_the_recipe_s_own_lines(bench: Bench) -> None:
-    recipe = patched(
-        EMBEDDED,
-        "        if ids.device.type != 'meta':\n            raise ValueError('no\\x1b[31m luck\\n' + 'x' * 9999)\n"
-        + EMBEDDED,
-    )
-    status, reason = ended(bench, recipe)
-    said, *tail = reason.split("\n")
-    assert status == "failed"
-    assert said.startswith(r"ValueError: no\x1b[31m luck\nxxx")
-    assert len(reason) <= 1500
-    assert all(line.startswith("> line ") for line in tail)
-    assert "in forward: raise ValueError" in tail[-1]
-    assert "in training_loss" not in reason
-
-
 def test_a_recipe_of_several_devices_is_refused_in_a_sentence(bench: Bench) -> None:
-    with pytest.raises(ScaleproofError, match="several devices.*--unsafe-no-sandbox"):
+    with pytest.raises(ScaleproofError, match=r"several devices.*--unsafe-no-sandbox"):
         minder.train(bench.study.path, bench.spec(BASELINE, ladder(rung(devices=2))))
-
-
-SEND = "import json, struct\nchannel = wires[0]._channel\nchannel.setblocking(True)\n"
-RAW = SEND + "def raw(head, body=b''):\n    channel.sendall(struct.pack('<IQ', len(head), len(body)) + head + body)\n"
-WEIGHTS = "wires[0].send('loss', value=1.0)\n"
-
-HOSTILE = [
-    (top("import os\nos._exit(0)"), "It ended without giving its result."),
-    (top("import os\nos._exit(3)"), "It ended with status 3 instead of its result."),
-    (top("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"), "It died of signal 11 (SIGSEGV)"),
-    (top("raise KeyboardInterrupt"), "KeyboardInterrupt: no message"),
-    (top("while True:\n    print('x' * 1000)"), "It wrote more than 97.7 KiB to its output."),
-    (top("import os, time\nfor _ in range(20):\n    os.fork()"), "It started more than 8 processes."),
-    (top("hog = [torch.ones(2**26) for _ in range(100)]"), "memory"),
-    (
-        while_training("import os\nos.closerange(3, 100)\nwhile True:\n    pass"),
-        "It closed its channel and did not end.",
-    ),
-    (while_training(RAW + "raw(b'not json')"), "It spoke out of turn: the head of its message is no JSON object."),
-    (while_training(RAW + "raw(b'[' * 60000)"), "It spoke out of turn: the head of its message is no JSON object."),
-    (while_training(RAW + 'raw(b\'{"kind": "loss", "value": NaN}\')'), "It spoke out of turn: the head"),
-    (while_training(RAW + 'raw(b\'{"kind": "loss", "value": 1e999}\')'), "value of its message 'loss' is no number"),
-    (
-        while_training(SEND + "channel.sendall(b'\\xff' * 12)"),
-        "It spoke out of turn: a message's head has 4294967295 bytes.",
-    ),
-    (
-        while_training(RAW + 'raw(b\'{"kind": "loss", "value": 1}\', b\'x\' * 99)'),
-        "99 bytes come with 'loss', 0 at most may",
-    ),
-    (while_training("for _ in range(99):\n    wires[0].send('loss', value=0.1)"), "loss of what it was not given"),
-    (while_training("for _ in range(99):\n    wires[0].send('ask')"), "asks for more than it has used"),
-    (
-        while_training("wires[0].send('weights', b'x' * 99, peak=1, device='x')"),
-        "'weights' where ask or loss or failed was due",
-    ),
-    (while_training("wires[0].send('begin', first=10**9)"), "'begin' where"),
-    (
-        while_training("wires[0].send('failed', contract=7, text='\\x1b[2J' + 'a' * 60000, frames=[[1], 'x', {}])"),
-        r"\x1b[2Jaaa",
-    ),
-    (top("import search.sandbox.inside as inside\ninside.pack = lambda model: b'nonsense' * 9"), "no safetensors file"),
-    (
-        top("import pickle, search.sandbox.inside as inside\ninside.pack = lambda model: pickle.dumps(print)"),
-        "no safetensors file",
-    ),
-    (
-        top(
-            "import search.sandbox.inside as inside\nfrom safetensors.torch import save\n"
-            "inside.pack = lambda model: save({'x': torch.zeros(3)})\n"
-        ),
-        "parameters and gave fewer weights",
-    ),
-    (
-        Recipe(
-            BASELINE.source
-            + "\n\nimport search.sandbox.inside as inside\nfrom safetensors.torch import save\n"
-            + "inside.pack = lambda model: save({'x': torch.zeros(99999)})\n"
-        ),
-        "The weights do not fit the model that the recipe builds anew",
-    ),
-    (
-        top(
-            "import search.sandbox.inside as inside\ninside._answer = lambda wire, *rest: wire.send('logits', b'x' * 4)"
-        ),
-        "4 bytes come with 'logits'",
-    ),
-    (
-        Recipe(
-            BASELINE.source
-            + "\n\nimport scaling.shape\n_own = scaling.shape.measure\n"
-            + "scaling.shape.measure = lambda *a: scaling.shape.Shape(10**18, 1, 1.0)\n"
-        ),
-        "params of its message 'shape' is no number from 1 to",
-    ),
-    (
-        Recipe(
-            BASELINE.source
-            + "\n\nimport os\nfor k in range(2000):\n    open(f'/run/{k}', 'w').close()\nwhile True:\n    pass\n"
-        ),
-        "It made more than 1000 files.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("recipe", "reason"), HOSTILE)
-def test_a_hostile_recipe_ends_in_a_row_that_names_what_it_did(strict: Bench, recipe: Recipe, reason: str) -> None:
-    status, said = ended(strict, recipe)
-    assert status == "failed"
-    assert reason in said
-    assert said.isprintable() or "\n" in said
-    assert len(said) <= 1500
 
 
 LOOKS = """
@@ -344,14 +191,14 @@ def test_a_malicious_checkpoint_and_links_touch_nothing_outside(bench: Bench, tm
 
 
 def test_a_killed_minder_leaves_nothing_running_and_its_run_goes_on(bench: Bench) -> None:
-    spec = bench.spec(BASELINE, ladder(rung(tokens=64 * 600), checkpoint_seconds=0), seed=82)
+    spec = bench.spec(BASELINE, ladder(rung(tokens=64 * 200), checkpoint_seconds=0), seed=82)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["search.sandbox.worker"])
     process = context.Process(target=minder.train, args=(bench.study.path, spec))
     with main_hidden():
         process.start()
     spool = bench.study.runs / f"{spec.run_id}.1.jsonl"
-    while process.is_alive() and (not spool.exists() or spool.read_text().count("train_loss") < 4):
+    while process.is_alive() and (not spool.exists() or spool.read_text().count("train_loss") < 3):
         process.join(0.02)
     process.kill()
     process.join()
@@ -363,7 +210,7 @@ def test_a_killed_minder_leaves_nothing_running_and_its_run_goes_on(bench: Bench
     undisturbed = minded(bench, spec)
     assert resumed["val_loss"] == undisturbed["val_loss"]
     steps = bench.curve(spec, 2)
-    assert 0 < len(steps) < 60
+    assert 0 < len(steps) < 20
     assert steps == bench.curve(spec, 3)[-len(steps) :]
 
 

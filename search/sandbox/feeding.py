@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
@@ -18,14 +15,11 @@ from scaling.runs import RunSpec
 from scaling.shape import Shape
 from scaling.training import sample
 from search.sandbox import weights
-from search.sandbox.limits import CellError, Limits, in_units
 from search.sandbox.sizes import Sizes
 from search.sandbox.talk import Talk
 from search.sandbox.wire import Message, WireError
 
 LARGEST_COUNT = 10**15
-FOLDER_FILES = 1000
-FOLDER_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,31 +111,3 @@ def _shape(told: Message) -> Shape:
         raise WireError("It spoke out of turn: its FLOPs are no number.")
     params = told.whole("params", 1, LARGEST_COUNT)
     return Shape(params, told.whole("params_non_embedding", 0, params), flops)
-
-
-def folder_watch(folder: Path, limits: Limits) -> Callable[[], None]:
-    """A check, now and then, that an inmate's folder holds no more than checkpoints would; it raises CellError."""
-    looked = time.monotonic()
-
-    def look() -> None:
-        nonlocal looked
-        if time.monotonic() - looked < FOLDER_LOOK_SECONDS:
-            return
-        size = files = 0
-        for path, folders, names in os.walk(folder):
-            files += len(folders) + len(names)
-            if files > FOLDER_FILES:
-                raise CellError("output", f"It made more than {FOLDER_FILES} files.")
-            size += sum(_size(Path(path, name)) for name in names)
-        if size > 3 * limits.file_bytes:
-            raise CellError("output", f"Its files hold more than {in_units(3 * limits.file_bytes)}.")
-        looked = time.monotonic()
-
-    return look
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_blocks * 512
-    except OSError:
-        return 0

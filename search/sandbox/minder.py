@@ -30,7 +30,7 @@ from scaling.training import finished, held_out, leave_rows, note_finished
 from search.sandbox import inside
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.cell import Cell
-from search.sandbox.feeding import Feeding, Trained, as_bytes, folder_watch
+from search.sandbox.feeding import Feeding, Trained, as_bytes
 from search.sandbox.limits import SandboxSettings
 from search.sandbox.probes import Examination
 from search.sandbox.sizes import Sizes
@@ -70,16 +70,16 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     task = inside.Task(text, spec, tokens.vocab_size)
     folder = _folder(study, spec)
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as later:
-        # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory.
-        with Cell([Mount(folder, inside.RUN_FOLDER, writable=True)], limits, gpu) as cell:
-            talk = Talk(cell, lambda channel: inside.train(task, channel), text, folder_watch(folder, limits))
-            # Opened while the first inmate is busy with its recipe.
-            second = later.enter_context(Cell([], limits, gpu))
-            trained = Feeding(talk, tokens, spec, note).to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        talk = Talk(second, lambda channel: inside.evaluate(task, channel), text)
+    # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
+    # closed together at the end, which takes a while; an inmate that has trained has no more to say.
+    with ExitStack() as cells:
+        first = cells.enter_context(Cell([Mount(folder, inside.RUN_FOLDER, writable=True)], limits, gpu))
+        talk = Talk(first, lambda channel: inside.train(task, channel), text)
+        second = cells.enter_context(Cell([], limits, gpu))
+        trained = Feeding(talk, tokens, spec, note).to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
+        talk = Talk(second, lambda channel: inside.evaluate(task, channel), text, first.check)
         val_loss = _evaluate(talk, trained, tokens, spec)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     row = finished(
         spec,
         tokens,

@@ -13,7 +13,7 @@ from search.sandbox.inmate import Work
 from search.sandbox.limits import CellError
 from search.sandbox.wire import ClosedError, Message, Wire, WireError, escaped
 
-SECONDS_TO_END = 5.0
+SECONDS_TO_END = 2.0
 """How long an inmate that closed its channel may take to end."""
 TEXT_CHARACTERS = 600
 TAIL_CHARACTERS = 1500
@@ -71,9 +71,9 @@ class Talk:
         deadline = time.monotonic() + SECONDS_TO_END
         try:
             while self._cell.ended is None and time.monotonic() < deadline:
-                self._cell.check()
+                self._watch()
                 time.sleep(0.005)
-            self._cell.check()
+            self._watch()
         except CellError as error:
             return FailedError(str(error))
         if self._cell.ended is None:
