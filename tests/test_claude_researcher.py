@@ -14,6 +14,7 @@ from report_fixture import demo_records, write_spool
 from researchers import Scripted, edit, exchange_of, good, is_repair, opening, propose, results, sloppy, wanted
 from tiny import BASELINE, ladder
 
+from data.errors import InputError
 from data.study import Study
 from scaling.edits import EditError
 from scaling.knobs import Knob
@@ -124,7 +125,9 @@ def test_a_question_is_answered_and_then_proposals_come(desk: Desk) -> None:
 def test_what_does_not_change_is_cached_for_an_hour_and_stays_the_same(desk: Desk, tmp_path: Path) -> None:
     brief = tmp_path / "brief.txt"
     brief.write_text("Only cheap things, please.")
-    proposer = desk.open(brief=str(brief))
+    with pytest.raises(InputError, match="cannot be read"):
+        desk.open(brief="nowhere.txt")
+    proposer = desk.open(brief="../brief.txt")
     asked_for(proposer)
     asked_for(proposer)
     assert len({json.dumps([one["system"], one["tools"]]) for one in desk.asked}) == 1

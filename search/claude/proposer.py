@@ -58,7 +58,7 @@ class ClaudeProposer:
         Raises InputError for a brief that cannot be read.
         """
         self._study, self._baseline, self._caller, self._settings, self._say = study, baseline, caller, settings, say
-        self._prompt = Prompt(baseline, knobs, categories, rungs, _brief(settings.brief))
+        self._prompt = Prompt(baseline, knobs, categories, rungs, _brief(study.path, settings.brief))
         self._repairs = Repairs(self._prompt, baseline, caller, settings)
         self._recorded = recorded
         self._store = Store(study.path, patience_seconds=60)
@@ -156,10 +156,10 @@ class ClaudeProposer:
         return True
 
 
-def _brief(path: str | None) -> str:
+def _brief(study: Path, path: str | None) -> str:
     if path is None:
         return ""
     try:
-        return Path(path).read_text(encoding="utf-8")[:_BRIEF_CHARACTERS]
+        return (study / path).read_text(encoding="utf-8")[:_BRIEF_CHARACTERS]
     except (OSError, UnicodeDecodeError):
         raise InputError(f"The brief {path} cannot be read; give a text file in UTF-8.") from None
