@@ -102,20 +102,6 @@ def sql(
         typer.echo(answer, nl=False)
 
 
-@app.command(epilog="Example: scaleproof export studies/mine tables/ --format csv")
-def export(
-    path: StudyPath,
-    folder: Annotated[Path, typer.Argument(help="Where to write one file per view.")],
-    format: Annotated[str, typer.Option(help="parquet, csv or json.")] = "parquet",
-) -> None:
-    """Write every view of the study to a file."""
-    from analysis.export import export_tables
-
-    open_study(path)
-    for written in export_tables(path, folder, format):
-        typer.echo(written)
-
-
 @app.command(epilog="Example: scaleproof doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine has, and what is missing."""

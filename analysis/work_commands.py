@@ -44,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: scaleproof plan studies/mine")(plan)
     app.command(epilog="Example: scaleproof search studies/mine --proposer claude --hours 48 --max-usd 50")(search)
     app.command(epilog="Example: scaleproof promote studies/mine")(promote)
+    app.command(epilog="Example: scaleproof export studies/mine --patches patches/")(export)
 
 
 def demo(
@@ -112,7 +113,9 @@ def search(
     model: Annotated[str | None, typer.Option(help="The model to ask, with --proposer claude or mixed.")] = None,
     hours: Annotated[float | None, typer.Option(help="Propose nothing more after so much working time.")] = None,
     max_usd: Annotated[float | None, typer.Option(help="Send no request that could pass this sum.")] = None,
-    brief: Annotated[Path | None, typer.Option(help="A text file that tells the researcher what you care about.")] = None,
+    brief: Annotated[
+        Path | None, typer.Option(help="A text file: what the researcher should care about.")
+    ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Ask in batches: half the price, answers may take hours.")] = (
         False
     ),
@@ -140,6 +143,48 @@ def promote(
     if not run_promotion(open_to_run(path), console(), workers, unsafe_no_sandbox=unsafe_no_sandbox):
         nothing_to_do("this promotion is finished", as_json)
     print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm", as_json)
+
+
+def export(
+    path: StudyPath,
+    folder: Annotated[Path | None, typer.Argument(help="Where to write one file per view.")] = None,
+    *,
+    format: Annotated[str, typer.Option(help="Of the views: parquet, csv or json.")] = "parquet",
+    patches: Annotated[
+        Path | None, typer.Option(help="Write one patch per finding here, for git am.")
+    ] = None,
+    branch: Annotated[
+        Path | None, typer.Option(help="Write the findings to a git repository here, one commit each on a branch.")
+    ] = None,
+) -> None:
+    """Write every view to a file, or the findings as patches or as a git branch."""
+    open_study(path)
+    if folder is None and patches is None and branch is None:
+        raise InputError("Nothing to export: name a folder for the views, or give --patches or --branch.")
+    if folder is not None:
+        from analysis.export import export_tables
+
+        for written in export_tables(path, folder, format):
+            typer.echo(written)
+    if patches is not None:
+        from analysis.export_patches import export_patches
+
+        made = export_patches(path, patches)
+        typer.echo("\n".join(map(str, made)) if made else "Nothing to export: the study has no findings.")
+    if branch is not None:
+        _export_branch(path, branch)
+
+
+def _export_branch(path: Path, repository: Path) -> None:
+    from analysis.export_branch import export_branch
+
+    made = export_branch(path, repository)
+    if not made.changed:
+        nothing_to_do(f"the branch {made.name} of {made.repository} holds these findings", as_json=False)
+    else:
+        typer.echo(f"{made.repository}: {len(made.commits)} commits on the branch {made.name}")
+    for finding, reason in made.left_out.items():
+        typer.echo(f"left out {finding}: {reason}")
 
 
 def _fit_ladder(study: Study) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple
 
+from data.spool import SpoolWriter
 from scaling.edits import Recipe
 from scaling.knobs import Knob
 from scaling.lab import Lab
@@ -45,7 +47,8 @@ def open_proposer(
             proposer = stack.enter_context(_claude(lab, claude, baseline, knobs))
         else:
             asked = stack.enter_context(_claude(lab, claude, baseline, knobs))
-            proposer = _mixed(lab, settings, [asked, _catalogue(settings), _optuna(settings, knobs)])
+            writer = stack.enter_context(lab.study.writer())
+            proposer = _mixed(lab, settings, writer, [asked, _catalogue(settings), _optuna(settings, knobs)])
         yield Chosen(proposer, placebo_proposal, _door(baseline) if settings.asks_claude else _open_door)
 
 
@@ -66,14 +69,20 @@ def _claude(lab: Lab, settings: ClaudeSettings, baseline: Recipe, knobs: Mapping
         yield researcher
 
 
-def _mixed(lab: Lab, settings: SearchSettings, proposers: list[Proposer]) -> Proposer:
+def _mixed(lab: Lab, settings: SearchSettings, writer: SpoolWriter, proposers: list[Proposer]) -> Proposer:
+    """Share among `proposers`; `writer` is the proposing thread's own, and records whose turn each batch was."""
     from search.mixed import MixedProposer
 
     name = f"mixed-{settings.seed}"
     rows = lab.store.rows("select name, value from facts where starts_with(name, $name)", {"name": f"{name}:"})
-    recorded = {int(row["name"].rpartition(":")[2]): str(row["value"]).strip('"') for row in rows}
+    recorded = {int(row["name"].rpartition(":")[2]): str(json.loads(row["value"])) for row in rows}
+
+    def record(batch: int, who: str) -> None:
+        writer.append("fact", name=f"{name}:{batch}", value=json.dumps(who))
+        writer.flush()
+
     return MixedProposer(
-        proposers, seed=settings.seed, recorded=recorded, record=lambda batch, who: lab.fact(f"{name}:{batch}", who)
+        proposers, seed=settings.seed, recorded=recorded, record=record, usd_per_hour=settings.usd_per_hour
     )
 
 

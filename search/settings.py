@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from data.setting_tables import read_table
 from search.keep import LOOKS
+from search.mixed import USD_PER_HOUR
 
 
 def _known_looks(looks: tuple[int, ...]) -> tuple[int, ...]:
@@ -30,7 +31,7 @@ class SearchSettings(BaseModel):
 
     trials counts placebos too, one in placebo_every. categories and only narrow the catalogue, by category and by slug.
     confirm_looks may leave looks out; the limits at the others stay as they are. hours: after so much working time no
-    more is proposed, and what was begun is ended.
+    more is proposed, and what was begun is ended. usd_per_hour: what an hour of runs costs; it weighs mixed proposers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -38,6 +39,7 @@ class SearchSettings(BaseModel):
     proposer: ProposerName = "catalogue"
     trials: int = Field(ge=1)
     hours: float | None = Field(default=None, gt=0, strict=False)
+    usd_per_hour: float = Field(default=USD_PER_HOUR, ge=0, strict=False)
     calibration_seeds: int = Field(default=8, ge=4)
     confirm_looks: Looks = LOOKS
     placebo_every: int = Field(default=20, ge=2)
