@@ -113,9 +113,7 @@ def search(
     model: Annotated[str | None, typer.Option(help="The model to ask, with --proposer claude or mixed.")] = None,
     hours: Annotated[float | None, typer.Option(help="Propose nothing more after so much working time.")] = None,
     max_usd: Annotated[float | None, typer.Option(help="Send no request that could pass this sum.")] = None,
-    brief: Annotated[
-        Path | None, typer.Option(help="A text file: what the researcher should care about.")
-    ] = None,
+    brief: Annotated[Path | None, typer.Option(help="A text file: what the researcher should care about.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Ask in batches: half the price, answers may take hours.")] = (
         False
     ),
@@ -150,9 +148,7 @@ def export(
     folder: Annotated[Path | None, typer.Argument(help="Where to write one file per view.")] = None,
     *,
     format: Annotated[str, typer.Option(help="Of the views: parquet, csv or json.")] = "parquet",
-    patches: Annotated[
-        Path | None, typer.Option(help="Write one patch per finding here, for git am.")
-    ] = None,
+    patches: Annotated[Path | None, typer.Option(help="Write one patch per finding here, for git am.")] = None,
     branch: Annotated[
         Path | None, typer.Option(help="Write the findings to a git repository here, one commit each on a branch.")
     ] = None,
