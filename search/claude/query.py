@@ -80,6 +80,8 @@ class Window:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._copies is None:
             self._copies = b"".join(_copy(name, self._store.query(sql)) for name, sql in SEEN.items())
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # the clock struck just after its last answer
         if self._process is None:
             self._process = _start(self._limits)
             self._send(self._process, self._copies)
