@@ -2,7 +2,8 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from data.store import Store
 from scaling.edits import Recipe
 from scaling.executor import main_hidden
 from search.sandbox import minder, timed
+from search.sandbox.worker import work
 
 pytestmark = needs_bubblewrap
 
@@ -27,6 +29,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """A process forked from the warm parent, as every minder is."""
+    CONTEXT.set_forkserver_preload(["search.sandbox.worker"])
+    process = CONTEXT.Process(target=target, args=arguments)
+    with main_hidden():
+        process.start()
+    return process
 
 
 @pytest.mark.parametrize("slug", ["", "muon", "dropout-heavy"])
@@ -123,20 +137,23 @@ raise ValueError(repr(("seen", seen, shards)))
 """
 
 
-def test_a_recipe_sees_neither_environment_nor_home_nor_shards(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "sk-key")
-    status, reason = ended(bench, top(LOOKS))
-    assert (status, reason.split(" (line")[0]) == (
-        "failed",
-        "The recipe does not import: ValueError: ('seen', [None, [], []], [])",
-    )
+def test_a_recipe_sees_neither_environment_nor_home_nor_shards(bench: Bench) -> None:
+    spec = bench.spec(top(LOOKS), SHORT)
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = started(work, bench.study.path, spec, {"SECRET": "sk-key"}, sender)
+    assert receiver.recv() is None
+    process.join()
+    seen = "The recipe does not import: ValueError: ('seen', [None, [], []], []) (line "
+    assert bench.row(spec)["reason"].startswith(seen)
 
 
 def test_an_evaluated_model_holds_no_shard_in_its_memory(bench: Bench) -> None:
     look = (
         "maps = open('/proc/self/maps').read()\n        assert self.training or 'tokens/' not in maps, maps\n        "
     )
-    assert ended(bench, patched(HEAD, look + HEAD))[0] == "finished"
+    spec = bench.spec(patched(HEAD, look + HEAD), SHORT)
+    started(minder.train, bench.study.path, spec).join()
+    assert bench.row(spec)["status"] == "finished"
 
 
 PATCHES = """
@@ -192,11 +209,7 @@ def test_a_malicious_checkpoint_and_links_touch_nothing_outside(bench: Bench, tm
 
 def test_a_killed_minder_leaves_nothing_running_and_its_run_goes_on(bench: Bench) -> None:
     spec = bench.spec(BASELINE, ladder(rung(tokens=64 * 200), checkpoint_seconds=0), seed=82)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["search.sandbox.worker"])
-    process = context.Process(target=minder.train, args=(bench.study.path, spec))
-    with main_hidden():
-        process.start()
+    process = started(minder.train, bench.study.path, spec)
     spool = bench.study.runs / f"{spec.run_id}.1.jsonl"
     while process.is_alive() and (not spool.exists() or spool.read_text().count("train_loss") < 3):
         process.join(0.02)

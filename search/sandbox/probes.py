@@ -20,6 +20,8 @@ NEAR_POSITIONS = 8
 FAR_POSITIONS = 8
 """Compared anywhere before: who looks at the whole sequence sees it from all."""
 
+NAMING_ROUNDS = 4
+"""Another future may chance to have the same sum."""
 DONORS = 8
 """How many sequences are looked at for one that goes on with another token."""
 
@@ -122,16 +124,16 @@ class Examination:
     def _name(self) -> str:
         """Tell apart why logits of the same tokens differ, by changing one thing at a time on text not yet shown."""
         length = self._ids.shape[1]
-        text = self._spliced(self._size)
-        everywhere = tuple(range(length))
-        first = self._row(text, everywhere)
-        if not self._agree(first, self._row(text, everywhere)):
-            return REMEMBERS
-        future = text.clone()
-        cut = length // 2
-        future[:, cut:] = self._others(text[:, cut:])
-        if not self._agree(first[:cut], self._row(future, everywhere[:cut])):
-            return AHEAD
+        everywhere, cut = tuple(range(length)), length // 2
+        for _ in range(NAMING_ROUNDS):
+            text = self._spliced(self._size)
+            first = self._row(text, everywhere)
+            if not self._agree(first, self._row(text, everywhere)):
+                return REMEMBERS
+            future = text.clone()
+            future[:, cut:] = self._others(text[:, cut:])
+            if not self._agree(first[:cut], self._row(future, everywhere[:cut])):
+                return AHEAD
         return SIDEWAYS
 
     def _row(self, ids: Tensor, positions: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,150 @@
+"""The examination of a model that may cheat: honest ones pass with the harness's own number, cheats never."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from tiny import BASELINE, rung
+from torch import Tensor, nn
+
+from scaling.evaluation import mean_loss
+from scaling.loading import load
+from scaling.preflight import LEAK_TOLERANCE
+from scaling.training import FailedError
+from search.sandbox.probes import Examination
+
+SIZES = rung()
+VOCABULARY = 29
+SEQUENCES = torch.randint(VOCABULARY, (13, SIZES.context + 1), generator=torch.Generator().manual_seed(5))
+BATCH = 4
+TIMES = 25
+"""Chance chooses the copies; what must never happen must not happen so many times."""
+
+Answer = Callable[[Tensor], Tensor]
+
+
+class Cheating(nn.Module):
+    """An honest model's logits, changed by what another function makes of the ids."""
+
+    def __init__(self, change: Answer) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        recipe = load(BASELINE)
+        self.honest = recipe.build_model(SIZES, recipe.resolve(SIZES, SIZES), VOCABULARY)
+        self.change = change
+
+    def forward(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self.honest(ids)
+        return logits + self.change(ids)[..., None] * torch.arange(VOCABULARY)
+
+
+def examined(model: nn.Module, sequences: Tensor = SEQUENCES, rows: int = 2) -> float:
+    """Give the logits in groups of rows, as they cross the border."""
+    model.eval()
+
+    def ask(ids: Tensor) -> Iterator[Tensor]:
+        with torch.inference_mode():
+            yield from torch.split(model(ids), rows)
+
+    return Examination(ask, sequences, BATCH, LEAK_TOLERANCE).finished_loss()
+
+
+def nothing(ids: Tensor) -> Tensor:
+    return torch.zeros(ids.shape)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 99])
+def test_an_honest_model_passes_with_the_same_bits(rows: int) -> None:
+    model = Cheating(nothing)
+    wanted = mean_loss(model, SEQUENCES, BATCH, VOCABULARY)
+    assert {examined(model, rows=rows) for _ in range(TIMES)} == {wanted}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+def test_any_number_of_sequences_will_do(count: int) -> None:
+    sequences = SEQUENCES.repeat(4, 1)[:count]
+    model = Cheating(nothing)
+    assert examined(model, sequences) == mean_loss(model, sequences, BATCH, VOCABULARY)
+
+
+def seen_before() -> Answer:
+    """Knows every beginning that it was shown, and what came after it."""
+    known: dict[tuple[int, ...], int] = {}
+
+    def change(ids: Tensor) -> Tensor:
+        knows = torch.zeros(ids.shape)
+        for row, sequence in enumerate(ids.tolist()):
+            for time in range(len(sequence)):
+                knows[row, time] = 0.1 * known.get(tuple(sequence[: time + 1]), 0)
+        for sequence in ids.tolist():
+            for time in range(len(sequence) - 1):
+                known[tuple(sequence[: time + 1])] = sequence[time + 1]
+        return knows
+
+    return change
+
+
+def counted() -> Answer:
+    calls = iter(range(10**6))
+    return lambda ids: torch.full(ids.shape, 0.01 * next(calls))
+
+
+def noisy(ids: Tensor) -> Tensor:
+    return 0.01 * torch.rand(ids.shape)
+
+
+def next_token(ids: Tensor) -> Tensor:
+    return 1e-3 * shifted(ids, 1)
+
+
+def shifted(ids: Tensor, by: int) -> Tensor:
+    ahead = torch.zeros(ids.shape)
+    ahead[:, :-by] = ids[:, by:].float()
+    return ahead
+
+
+CHEATS: dict[str, tuple[Callable[[], Answer], str]] = {
+    "one token ahead": (lambda: next_token, "looks ahead"),
+    "five tokens ahead": (lambda: lambda ids: 1e-2 * shifted(ids, 5), "looks ahead"),
+    "the mean over time": (
+        lambda: lambda ids: 0.01 * ids.float().mean(1, keepdim=True).expand(ids.shape),
+        "looks ahead",
+    ),
+    "the batch's mean": (
+        lambda: lambda ids: 0.01 * ids.float().mean(0, keepdim=True).expand(ids.shape),
+        "looks sideways",
+    ),
+    "its neighbour": (lambda: lambda ids: 0.01 * ids.float().roll(1, 0), "looks sideways"),
+    "its place in the batch": (
+        lambda: lambda ids: 0.01 * torch.arange(len(ids))[:, None].expand(ids.shape).float(),
+        "looks sideways",
+    ),
+    "what it was shown": (seen_before, "remembers"),
+    "its calls": (counted, "remembers"),
+    "chance": (lambda: noisy, "remembers"),
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_cheat_is_never_missed_and_rightly_named(cheat: str) -> None:
+    make, name = CHEATS[cheat]
+    for _ in range(TIMES):
+        with pytest.raises(FailedError, match=f"^rejected: The recipe's model {name}"):
+            examined(Cheating(make()))
+
+
+def test_logits_that_read_nothing_are_rejected() -> None:
+    class Constant(nn.Module):
+        def forward(self, ids: Tensor) -> Tensor:
+            return torch.arange(VOCABULARY).float().expand(*ids.shape, VOCABULARY)
+
+    with pytest.raises(FailedError, match="same logits whatever it reads"):
+        examined(Constant())
+
+
+def test_a_loss_that_is_not_finite_is_given_as_it_is() -> None:
+    assert not torch.tensor(examined(Cheating(lambda ids: torch.full(ids.shape, torch.nan)))).isfinite()
+    forbidden = Cheating(nothing)
+    with torch.no_grad():
+        forbidden.honest.get_parameter("norm.weight").fill_(torch.inf)
+    assert not torch.tensor(examined(forbidden)).isfinite()
