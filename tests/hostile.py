@@ -59,14 +59,18 @@ class Stage:
             "$abstract": self.abstract.getsockname()[1:].decode(),
             "$fake": str(FAKE),
             "$orphan": ORPHAN,
-            "$needles": " ".join(one[::-1].hex() for one in self.needles),
+            "$needles": self.needles,
         }
 
 
-def needles(study: Path) -> list[bytes]:
-    """The beginning of the text that runs are judged by, as it lies in files and as tensors hold it."""
+def needles(study: Path) -> str:
+    """The beginning of the text that runs are judged by, as it lies in files and as tensors hold it.
+
+    Each in two halves, in hexadecimal: who looks for one after the other does not find itself.
+    """
     tokens = TokenSet.open(study / "tokens").shard("search")[:40]
-    return [tokens.tobytes(), *(tokens.astype(kind).tobytes() for kind in ("int32", "int64"))]
+    forms = (tokens.tobytes(), tokens.astype("int64").tobytes())
+    return " ".join(f"{one[: len(one) // 2].hex()}:{one[len(one) // 2 :].hex()}" for one in forms)
 
 
 def listener(family: int, kind: int, address: Any) -> socket.socket:

@@ -240,16 +240,15 @@ FILES = (
             in_training("""
             import os
             if os.getcwd() == "/run":
-                for _ in range(3000):
-                    os.mkdir("d")
-                    os.chdir("d")
-                os.mkfifo("pipe")
+                for _ in range(1500):
+                    os.mkdir("d" * 9)
+                    os.chdir("d" * 9)
                 os.chmod(".", 0)
             """),
         ),
         named="imports os",
-        status="finished",
-        honest=True,
+        status="failed|finished",
+        reason="|more than .* files",
     ),
 )
 

@@ -386,11 +386,11 @@ for row, text in enumerate(ids.tolist()):
         "looks in what it inherited of its parent's memory for the text that it will be judged by",
         (
             at_import("""
-            # In halves, so that it does not find what it looks for in itself.
-            halves = [(one[:40], one[40:]) for one in map(bytes.fromhex, "$needles".split())]
+            # In halves, so that it does not find itself.
+            halves = [[bytes.fromhex(half) for half in one.split(":")] for one in "$needles".split()]
             for line in open("/proc/self/maps").read().splitlines():
                 start, end = (int(one, 16) for one in line.split()[0].split("-"))
-                if " r" not in line or ".so" in line or "[v" in line:
+                if " r" not in line or ("/" in line and "study" not in line) or "[v" in line:
                     continue
                 with open("/proc/self/mem", "rb", 0) as memory:
                     memory.seek(start)
@@ -403,7 +403,8 @@ for row, text in enumerate(ids.tolist()):
                         for first, second in halves:
                             found = piece.find(first)
                             while found >= 0:
-                                if piece[found + len(first) :].startswith(second):
+                                end_of_first = found + len(first)
+                                if piece[end_of_first : end_of_first + len(second)] == second:
                                     raise RuntimeError("ESCAPED: the text lies at " + line)
                                 found = piece.find(first, found + 1)
             """),

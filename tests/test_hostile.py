@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +16,10 @@ from typing import Any
 
 import pytest
 from cells import needs_bubblewrap
-from hostile import FAKE, Hostile, Row, Stage, orphans, reached
+from hostile import FAKE, Hostile, Row, Stage, listener, orphans, reached
 from hostile_machine import MACHINE
 from hostile_numbers import NUMBERS
+from small_study import ENVIRONMENT, SCALEPROOF, make_study, write_corpus
 from tiny import BASELINE, Bench, ladder, make_bench, rung
 
 from data.store import Store
@@ -27,7 +30,7 @@ from search.door import refuse
 HOSTILE = (*MACHINE, *NUMBERS)
 SLUGS = [one.slug for one in HOSTILE]
 LADDER = ladder(rung(tokens=64 * 20)).model_copy(update={"evaluation_sequences": 64})
-SANDBOX = {"wall_seconds": 9.0, "memory_bytes": 2**31, "processes": 24, "file_bytes": 2**26}
+SANDBOX = {"wall_seconds": 12.0, "memory_bytes": 2**31, "processes": 24, "file_bytes": 2**26}
 SEED = 1
 NEIGHBOURS = (2, 3, 4)
 LONGEST_REASON = 2500
@@ -176,3 +179,28 @@ def test_neither_the_key_nor_a_fake_result_is_in_anything_that_was_left(played: 
     spoken = [path for path in left if not path.is_relative_to(study.recipes)]
     assert [path for path in spoken if str(FAKE).encode() in path.read_bytes()] == []
     assert Store(study.path).rows(f"select run_id from runs where val_loss < {FAKE * 2}") == []
+
+
+def test_where_there_is_no_sandbox_nothing_runs(tmp_path: Path) -> None:
+    """Neither a request nor a run, so neither money nor code that a model wrote."""
+    study = make_study(tmp_path / "study", write_corpus(tmp_path / "corpus.jsonl"), only=None)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").symlink_to(str(shutil.which("git")))
+    api = listener(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+    environment = {
+        **ENVIRONMENT,
+        "PATH": str(tools),
+        "ANTHROPIC_API_KEY": "sk-ant-canary",
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{api.getsockname()[1]}",
+    }
+    call = [str(SCALEPROOF), "search", str(study.path), "--proposer", "claude", "--workers", "1"]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode in {1, 2}
+    assert "bubblewrap" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not reached(api)
+    api.close()
+    assert list(study.runs.iterdir()) == []
+    assert Store(study.path).rows("select * from runs") == []
+    assert Store(study.path).rows("select * from llm_calls") == []
