@@ -25,6 +25,9 @@ NAMING_ROUNDS = 4
 DONORS = 8
 """How many sequences are looked at for one that goes on with another token."""
 
+DISPLACEMENTS = 100
+"""How often an order is drawn for one in which all rows are other ones; about one in three is."""
+
 AHEAD = "The recipe's model looks ahead: its logits change with tokens that come later."
 SIDEWAYS = (
     "The recipe's model looks sideways: its logits change with the other sequences of the batch, or its place in it."
@@ -147,6 +150,7 @@ class Examination:
         batches, splices = [], []
         for batch in range(count):
             true = [order[(batch * self._size + row) % len(order)] for row in range(self._size)]
+            self._displace(true)
             ids = self._ids[true]
             for row in range(self._size):
                 cut = self._cut()
@@ -154,6 +158,13 @@ class Examination:
                 splices.append(Splice(true[row], batch, row, self._positions(cut)))
             batches.append(ids)
         return batches, splices
+
+    def _displace(self, true: list[int]) -> None:
+        """Order a copy batch's sequences so that, where that can be, none stands in the row where it was or will be."""
+        for _ in range(DISPLACEMENTS):
+            if all(place % self._size != row for row, place in enumerate(true)):
+                return
+            self._choose.shuffle(true)
 
     def _spliced(self, rows: int) -> Tensor:
         ids = self._ids[[self._choose.randrange(len(self._ids)) for _ in range(rows)]]
