@@ -27,7 +27,7 @@ from transfer.presets import study_settings
 ROOT = Path(__file__).parent.parent
 KEY = "sk-ant-loopback-0123456789"
 WORKERS = 2
-RUNG = {"name": "soak", "depth": 2, "width": 32, "context": 64, "batch_size": 16, "tokens": 64 * 16 * 120}
+RUNG = {"name": "soak", "depth": 2, "width": 32, "context": 64, "batch_size": 8, "tokens": 64 * 8 * 100}
 LARGER = {**RUNG, "name": "larger", "width": 48}
 TARGET = {**RUNG, "name": "target", "width": 64}
 

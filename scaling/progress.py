@@ -72,8 +72,8 @@ class RichProgress:
         )
 
     def say(self, text: str) -> None:
-        """Print the best answer so far, above the bars."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        """Print the best answer so far, above the bars; what a model wrote in it is no markup."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def cost(job: Job) -> float:

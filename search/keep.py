@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from data.errors import ScaleproofError
 
@@ -86,6 +87,21 @@ class Look:
     sd: float
     z: float
     z_screened: float
+
+    @property
+    def low(self) -> float:
+        """Lower end of the effect's 90 % interval, so far: not shrunk, and not corrected for the looks."""
+        return self.effect - self._margin
+
+    @property
+    def high(self) -> float:
+        """Upper end of the effect's 90 % interval, so far."""
+        return self.effect + self._margin
+
+    @property
+    def _margin(self) -> float:
+        # The calibration counts for as much as it can.
+        return float(special.stdtrit(self.n - 1 + MOST_PRIOR_DOF, 0.95) * self.sd / self.n**0.5)
 
 
 def references_for(trials: int) -> int:

@@ -62,6 +62,8 @@ class Trial:
             slug=self.proposal.slug,
             status=self.status or (_SO_FAR[self.look.decision] if self.look else "unresolved"),
             effect=self.look.effect if self.look else None,
+            effect_low=self.look.low if self.look else None,
+            effect_high=self.look.high if self.look else None,
             screen_difference=self.screen_difference,
             ended=self.ended,
             reason=self.reason,

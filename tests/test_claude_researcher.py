@@ -113,6 +113,7 @@ def test_a_batch_asks_for_several_categories_at_once(desk: Desk) -> None:
     assert len(desk.server.exchanges) == count
 
 
+@pytest.mark.live
 @pytest.mark.skipif("ANTHROPIC_API_KEY" not in os.environ, reason="asks the real service, which needs a key")
 def test_one_real_exchange(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", {})

@@ -23,8 +23,9 @@ def open_researcher(
     Raises:
         InputError: for a key that is missing or refused, a model without a price, and a brief that cannot be read.
     """
+    journal = Journal(lab.study)
     caller = Caller(
-        journal=Journal(lab.study),
+        journal=journal,
         prices=Prices.read(settings.prices),
         max_usd=settings.max_usd,
         say=lab.progress.say,
@@ -34,7 +35,13 @@ def open_researcher(
     with closing(caller):
         for model in settings.models:
             caller.check(model)
-        rungs = lab.setting.ladder.rungs
         yield ClaudeProposer(
-            lab.study, baseline, knobs, caller, settings, rungs=rungs, say=lambda line: lab.progress.say(f"  {line}")
+            lab.study,
+            baseline,
+            knobs,
+            caller,
+            settings,
+            rungs=lab.setting.ladder.rungs,
+            say=lambda line: lab.progress.say(f"  {line}"),
+            recorded=lambda key: journal.answer(key) is not None,
         )
