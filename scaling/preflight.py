@@ -51,7 +51,10 @@ def _check_scale(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) 
 
 
 def _check_start(model: nn.Module, ids: Tensor, vocab_size: int) -> None:
-    logits = model(ids[:, :-1])
+    try:
+        logits = model(ids[:, :-1])
+    except (Exception, SystemExit) as error:
+        raise RecipeError(f"The recipe's model fails on text: {said(error)}.") from error
     check_logits(logits, ids.shape[0], ids.shape[1] - 1, vocab_size)
     if not math.isfinite(float(cross_entropy(logits.detach(), ids[:, 1:]))):
         raise RecipeError("The recipe's model gives a loss that is not finite before any training.")
@@ -66,7 +69,8 @@ def _check_step(recipe: LoadedRecipe, model: nn.Module, ids: Tensor, rung: Rung,
         raise RecipeError(f"The recipe's first training step fails: {said(error)}.") from error
     if not math.isfinite(loss):
         raise RecipeError("The recipe's training loss is not finite at the first step.")
-    lost = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad and one.numel()]
+    lost = [name for name, one in trained if one.grad is None]
     if lost:
         more = f" and {len(lost) - NAMED_PARAMETERS} more" if len(lost) > NAMED_PARAMETERS else ""
         raise RecipeError(

@@ -1,7 +1,8 @@
 """Before a run is spent on a recipe: what it must do, and what it must not look at."""
 
 import pytest
-from tiny import BASELINE, Bench, ladder, patched
+import torch
+from tiny import BASELINE, Bench, entry, ladder, patched, rung
 
 from scaling.edits import Recipe
 from scaling.loading import RecipeError, load
@@ -22,6 +23,10 @@ WRONG_SHAPE = patched(HEAD, "logits = self.head(x)[:, :, 1:]")
 NOT_FINITE = patched(HEAD, "logits = self.head(x) / 0")
 NEGATIVE_ROOT = patched(HEAD, "logits = self.head(x) * (self.norm.weight.min() - 0.5).sqrt()", NO_MASK)
 TOP_ONLY = patched(INIT, "        assert rung.depth < 9, 'too deep'\n" + INIT)
+UNUSED = patched(INIT, "        self.unused, self.lost = (nn.Linear(2, 2) for _ in range(2))\n" + INIT)
+OWN_LOSS = "\n\ndef training_loss(model, inputs, targets):\n    return {}\n"
+NO_LOSS = Recipe(BASELINE.source + OWN_LOSS.format("model(inputs).mean() / 0"))
+DETACHED = Recipe(BASELINE.source + OWN_LOSS.format("model(inputs).detach().mean()"))
 
 REJECTED = [
     (NO_MASK, "looks ahead: its logits change with tokens that come later"),
@@ -32,6 +37,9 @@ REJECTED = [
     (WRONG_SHAPE, r"returns logits of shape \(1, 16, 256\)"),
     (NOT_FINITE, "not finite before any training"),
     (NEGATIVE_ROOT, "cannot be tested for looking ahead: with fresh weights its logits are not finite"),
+    (UNUSED, r"No gradient reaches unused.weight, unused.bias, lost.weight and 1 more: every trainable parameter"),
+    (NO_LOSS, "training loss is not finite at the first step"),
+    (DETACHED, "first training step fails: RuntimeError: element 0 of tensors does not require grad"),
     (TOP_ONLY, r"build_model fails at rung larger: AssertionError: too deep"),
 ]
 
@@ -44,6 +52,23 @@ def test_a_recipe_is_rejected_by_name(recipe: Recipe, said: str) -> None:
 
 def test_the_baseline_passes() -> None:
     check(load(BASELINE), ladder(), 257)
+
+
+def test_a_parameter_without_numbers_needs_no_gradient() -> None:
+    check(load(entry("u-net-skips")), ladder(rung(depth=1)), 257)
+
+
+def test_the_step_is_taken_on_the_given_text() -> None:
+    picky = patched(EMBEDDED, "        assert ids.is_meta or ids.max() < 5, 'another text'\n" + EMBEDDED)
+    with pytest.raises(RecipeError, match="fails on text: AssertionError: another text"):
+        check(load(picky), ladder(), 257)
+    with pytest.raises(RecipeError, match="first training step fails"):
+        check(
+            load(Recipe(picky.source + OWN_LOSS.format("model(inputs + 100).mean()"))),
+            ladder(),
+            257,
+            torch.ones(2, 17).long(),
+        )
 
 
 def test_a_run_with_preflight_is_rejected_and_one_without_is_made(bench: Bench) -> None:
