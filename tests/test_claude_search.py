@@ -239,3 +239,23 @@ def test_what_a_model_wrote_is_promoted_in_the_sandbox_or_not_at_all(tmp_path: P
     assert status in (1, 2)
     assert "bubblewrap" in said
     assert len(Store(study.path).rows("select 1 from runs")) == before
+
+
+def test_a_mixed_search_that_was_killed_shares_its_trials_as_it_did(tmp_path: Path, server: MessagesServer) -> None:
+    study = make(tmp_path, server, trials=22)
+    turns = "select name, value from facts where name like 'mixed-%' order by name"
+    with command("search", study, "--proposer", "mixed") as process:
+        while process.poll() is None and spooled(study, "trial") < 8:
+            pass
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    before = Store(study.path).rows(turns)
+    status, said = run("search", study, "--proposer", "mixed")
+    assert status == 0, said
+    after = Store(study.path).rows(turns)
+    assert before
+    assert after[: len(before)] == before
+    rows = trials(study)
+    assert len(rows) == 22
+    assert {row["proposer"] for row in rows} == {"claude", "catalogue", "optuna", "placebo"}
+    assert not [row for row in rows if row["proposer"] != "placebo" and "same recipe" in str(row["reason"])]
