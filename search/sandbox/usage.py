@@ -34,13 +34,17 @@ def measure(proc: int) -> Usage:
 def hold_to(limits: Limits, proc: int) -> None:
     """Raise CellError for what the processes in the opened /proc of a cell use beyond their limits."""
     usage = measure(proc)
-    if usage.processes > limits.processes:
-        raise CellError("processes", f"It started more than {limits.processes} processes.")
+    _hold_number(usage.processes, limits.processes)
     if usage.threads > limits.threads:
         raise CellError("threads", f"It started more than {limits.threads} threads.")
     # Forks share their pages, so the exact sum is taken, at some milliseconds, where the quick one is too large.
-    if usage.memory_bytes > limits.memory_bytes and _shared_once(proc) > limits.memory_bytes:
+    if usage.memory_bytes > limits.memory_bytes and _shared_once(proc, limits.processes) > limits.memory_bytes:
         raise CellError("memory", f"It used more than {in_units(limits.memory_bytes)} of memory.")
+
+
+def _hold_number(processes: int, most: int) -> None:
+    if processes > most:
+        raise CellError("processes", f"It started more than {most} processes.")
 
 
 def hold_files_to(most: int, folder: str) -> None:
@@ -64,10 +68,14 @@ def _one(proc: int, process: str) -> tuple[int, int] | None:
     return int(fields[21]) * PAGE_BYTES, int(fields[17])
 
 
-def _shared_once(proc: int) -> int:
-    """Resident bytes of all processes, a page that several share counted once in all."""
+def _shared_once(proc: int, most_processes: int) -> int:
+    """Resident bytes of all processes, a page that several share counted once in all.
+
+    Raises CellError where they become too many meanwhile: this takes so long that one who forks could outrun it.
+    """
     total = 0
     for process in _inmates(proc):
+        _hold_number(len(_inmates(proc)), most_processes)
         proportional = _PROPORTIONAL.search(_read(proc, f"{process}/smaps_rollup") or b"")
         plain = _one(proc, process)
         total += int(proportional[1]) * 2**10 if proportional else plain[0] if plain else 0
@@ -90,11 +98,23 @@ def _taken(folder: str, most: int) -> int:
     taken = 0
     waiting = [folder]
     while waiting and taken <= most:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                taken += BLOCK_BYTES + entry.stat(follow_symlinks=False).st_blocks * 512
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                if taken > most:
-                    break
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    taken += _blocks(entry)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    if taken > most:
+                        break
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            # Closed to its owner, or deeper than a path can be long: what cannot be counted is too much.
+            return most + 1
     return taken
+
+
+def _blocks(entry: os.DirEntry[str]) -> int:
+    with suppress(FileNotFoundError):
+        return BLOCK_BYTES + entry.stat(follow_symlinks=False).st_blocks * 512
+    return 0
