@@ -175,7 +175,7 @@ FILES = (
         ),
         named="imports json",
         status="finished",
-        got_out=lambda stage: bool([*stage.study.rglob("forged.jsonl")]),
+        got_out=lambda stage: any((stage.study / name / "forged.jsonl").exists() for name in ("runs", "spool")),
         honest=True,
     ),
     Hostile(
@@ -335,7 +335,7 @@ RESOURCES = (
         (
             in_training("""
             import os, time
-            for _ in range(9):
+            for _ in range(8):
                 os.fork()
             time.sleep(120)
             """),
