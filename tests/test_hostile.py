@@ -22,6 +22,7 @@ from hostile_numbers import NUMBERS
 from small_study import ENVIRONMENT, SCALEPROOF, make_study, write_corpus
 from tiny import BASELINE, Bench, ladder, make_bench, rung
 
+import scaleproof
 from data.store import Store
 from data.study import Study
 from scaling.runs import RunSpec
@@ -204,3 +205,11 @@ def test_where_there_is_no_sandbox_nothing_runs(tmp_path: Path) -> None:
     assert list(study.runs.iterdir()) == []
     assert Store(study.path).rows("select * from runs") == []
     assert Store(study.path).rows("select * from llm_calls") == []
+
+
+def test_the_table_in_the_docs_has_them_all_and_says_what_the_door_says() -> None:
+    table = Path(scaleproof.__file__).with_name("docs") / "hostile.md"
+    cells = [line.split(" | ") for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    rows = {row[0].removeprefix("| "): row[1:] for row in cells[1:]}
+    assert list(rows) == SLUGS
+    assert [(row[0], row[1] != "passes") for row in rows.values()] == [(one.tries, bool(one.named)) for one in HOSTILE]
