@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from cells import needs_bubblewrap
@@ -213,9 +214,12 @@ def test_a_killed_minder_leaves_nothing_running_and_its_run_goes_on(bench: Bench
     spool = bench.study.runs / f"{spec.run_id}.1.jsonl"
     while process.is_alive() and (not spool.exists() or spool.read_text().count("train_loss") < 3):
         process.join(0.02)
+    inmates = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
+    assert len(inmates) > 2
+    assert psutil.wait_procs(inmates, timeout=30)[1] == []
     assert bench.row(spec)["status"] == "running"
 
     resumed = minded(bench, spec)

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import tomli_w
 import torch
 from cells import needs_bubblewrap
 from minded import EMBEDDED, ended, top, while_training
@@ -26,7 +27,8 @@ def one_thread() -> Iterator[None]:
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A study whose sandbox allows little."""
     bench = make_bench(tmp_path_factory.mktemp("strict"))
-    table = "[sandbox]\nwall_seconds = 20.0\noutput_bytes = 100_000\nmemory_bytes = 1_500_000_000\nprocesses = 8\nfile_bytes = 1_048_576\n"
+    sizes = {"output_bytes": 100_000, "memory_bytes": 1_500_000_000, "processes": 8, "file_bytes": 2**20}
+    table = tomli_w.dumps({"sandbox": {"wall_seconds": 20.0, **sizes}})
     with bench.study.settings_file.open("a", encoding="utf-8") as settings:
         settings.write(table)
     return Bench(Study.open(bench.study.path), bench.digest)
