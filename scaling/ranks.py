@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
+from typing import Any
 
 from torch import distributed
 
@@ -20,12 +20,12 @@ from scaling.runs import RunSpec
 SECONDS_TO_DIE = 2.0
 """A peer's connections break before its end is known."""
 
-Train = Callable[[Path, RunSpec], None]
+Train = Callable[[Any, RunSpec], None]
 
 
 @contextmanager
-def peers(train: Train, study_path: Path, spec: RunSpec) -> Iterator[None]:
-    """Start `train(study_path, spec)` once more for every device but the first; wait for all at the end.
+def peers(train: Train, given: object, spec: RunSpec) -> Iterator[None]:
+    """Start `train(given, spec)` once more for every device but the first; wait for all at the end.
 
     The processes find each other as torch's elastic launcher would let them: Lightning then starts none of its own,
     which would run the command line again.
@@ -45,7 +45,7 @@ def peers(train: Train, study_path: Path, spec: RunSpec) -> Iterator[None]:
         "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": spec.run_id,
     }
-    started = [_start(train, study_path, spec, {**shared, **_place(rank)}) for rank in range(1, devices)]
+    started = [_start(train, given, spec, {**shared, **_place(rank)}) for rank in range(1, devices)]
     try:
         with _environment({**shared, **_place(0)}):
             try:
@@ -69,21 +69,21 @@ def peers(train: Train, study_path: Path, spec: RunSpec) -> Iterator[None]:
             distributed.destroy_process_group()
 
 
-def _start(train: Train, study_path: Path, spec: RunSpec, environment: Mapping[str, str]) -> BaseProcess:
+def _start(train: Train, given: object, spec: RunSpec, environment: Mapping[str, str]) -> BaseProcess:
     # Peers are forked from one process that has torch loaded and no device touched: it is imported once for all.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["scaling.worker"])
-    process = context.Process(target=_peer, args=(train, study_path, spec, {**os.environ, **environment}))
+    process = context.Process(target=_peer, args=(train, given, spec, {**os.environ, **environment}))
     with main_hidden():
         process.start()
     return process
 
 
-def _peer(train: Train, study_path: Path, spec: RunSpec, environment: Mapping[str, str]) -> None:
+def _peer(train: Train, given: object, spec: RunSpec, environment: Mapping[str, str]) -> None:
     die_with_parent()
     ignore_interrupts()
     os.environ.update(environment)
-    train(study_path, spec)
+    train(given, spec)
 
 
 def _killed(started: list[BaseProcess]) -> bool:

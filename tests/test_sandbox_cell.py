@@ -310,3 +310,23 @@ def test_settings_are_the_limits_and_a_wrong_one_is_named() -> None:
     assert SandboxSettings().limits == Limits()
     with pytest.raises(InputError, match=r"\[sandbox\].*'memory' is not a setting \(did you mean 'memory_bytes'"):
         SandboxSettings.read({"memory": 2**30})
+
+
+@needs_bubblewrap
+def test_devices_meet_by_loopback_of_their_own_and_reach_no_other(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as outside:
+        port = outside.getsockname()[1]
+
+        def work(channel: socket.socket) -> None:
+            said = []
+            with socket.create_server(("127.0.0.1", 0)) as own, socket.create_connection(own.getsockname()):
+                said.append("met")
+            for family, address in ((socket.AF_INET, ("127.0.0.1", port)), (40, (2, port))):  # 40 is AF_VSOCK
+                try:
+                    socket.socket(family, socket.SOCK_STREAM).connect(address)
+                except OSError:
+                    said.append("refused")
+            channel.sendall(" ".join(said).encode())
+
+        with Cell([], SMALL, loopback=True) as cell:
+            assert wait(cell, cell.run(work)) == b"met refused refused"

@@ -124,9 +124,18 @@ def test_what_a_recipe_does_wrong_is_said_as_without_a_sandbox(bench: Bench) -> 
     )
 
 
-def test_a_recipe_of_several_devices_is_refused_in_a_sentence(bench: Bench) -> None:
-    with pytest.raises(ScaleproofError, match=r"several devices.*--unsafe-no-sandbox"):
-        minder.train(bench.study.path, bench.spec(BASELINE, ladder(rung(devices=2))))
+def test_two_devices_share_a_cell_and_come_out_as_they_would_without(bench: Bench) -> None:
+    two = ladder(rung(tokens=64 * 30, devices=2))
+    inside, outside = bench.spec(BASELINE, two, seed=31), bench.spec(BASELINE, two, seed=31, shard="confirm")
+    caged = minded(bench, inside)
+    assert (caged["status"], caged["devices"]) == ("finished", 2), caged["reason"]
+    scaling.training.train(bench.study.path, outside)
+    assert bench.curve(inside, 1) == bench.curve(outside, 1)
+    free = bench.spec(BASELINE, two, seed=31, arm="again")
+    assert free.run_id == inside.run_id
+    scaling.training.train(bench.study.path, free)
+    assert bench.row(free)["attempt"] == 2
+    assert bench.row(free)["val_loss"] == caged["val_loss"]
 
 
 LOOKS = """

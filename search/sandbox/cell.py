@@ -38,11 +38,15 @@ class Cell:
     read that it may not see. Use a cell from the thread that made it: it dies with that thread.
     """
 
-    def __init__(self, mounts: Sequence[Mount], limits: Limits, gpu: bool = False) -> None:
-        """Decide what the inmate will see and may use; nothing is started yet."""
+    def __init__(self, mounts: Sequence[Mount], limits: Limits, gpu: bool = False, *, loopback: bool = False) -> None:
+        """Decide what the inmate will see and may use; nothing is started yet.
+
+        loopback: its processes may speak with each other over the internet's protocols, in a network of their own.
+        """
         self._mounts = tuple(mounts)
         self._limits = limits
         self._gpu = gpu
+        self._loopback = loopback
         self._tail = b""
         self._printed = 0
         self._started = 0.0
@@ -79,7 +83,17 @@ class Cell:
         os.set_blocking(self._output, False)
         os.set_blocking(self._status, False)
         self._channel, inside = socket.socketpair()
-        entry = Entry(self._holder.init, self._limits, self._gpu, self._folder(), os.getpid(), inside, output, status)
+        entry = Entry(
+            init=self._holder.init,
+            limits=self._limits,
+            gpu=self._gpu,
+            loopback=self._loopback,
+            folder=self._folder(),
+            owner=os.getpid(),
+            channel=inside,
+            output=output,
+            status=status,
+        )
         sys.stdout.flush()
         sys.stderr.flush()
         self._started = time.monotonic()

@@ -76,7 +76,9 @@ class Feeding:
         """Give each chunk when it is asked for, never more than one ahead of those that are done."""
         spec = self._spec
         bounds = chunk_bounds(first, spec.rung.steps)
-        chunks = iter(Chunks(self._tokens.shard("train"), spec.rung, seed=spec.seed, first=first, device_index=0))
+        # Whole batches: several devices share them out among themselves.
+        rung = spec.rung.model_copy(update={"devices": 1})
+        chunks = iter(Chunks(self._tokens.shard("train"), rung, seed=spec.seed, first=first, device_index=0))
         ready, asked, done = next(chunks, None), 0, 0
         while done < len(bounds):
             message = self._talk.hear("ask", "loss")

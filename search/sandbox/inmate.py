@@ -33,6 +33,7 @@ class Entry:
     init: int
     limits: Limits
     gpu: bool
+    loopback: bool
     folder: str
     owner: int
     channel: socket.socket
@@ -45,7 +46,7 @@ def enter_and_work(entry: Entry, work: Work) -> NoReturn:
     try:
         _settle(entry)
         namespaces.enter(entry.init)
-        namespaces.drop_rights(gpu=entry.gpu)
+        namespaces.drop_rights(gpu=entry.gpu, loopback=entry.loopback)
         namespaces.die_with(entry.owner)
         waiting = os.getpid()
         child = os.fork()

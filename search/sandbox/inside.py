@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import IterableDataset
 
 from scaling import shape
@@ -21,7 +21,9 @@ from scaling.course import Course, device_name, peak_memory_bytes, quiet
 from scaling.evaluation import logits_of
 from scaling.ladder import Rung
 from scaling.loading import RECIPE_FILE, RecipeError, load, said
+from scaling.module import DivergedError
 from scaling.preflight import SAMPLE_SEQUENCES, check
+from scaling.ranks import peers
 from scaling.runs import RunSpec, TimingSpec
 from scaling.timing import BLOCK_STEPS, Racer
 from search.sandbox.weights import pack, unpack
@@ -62,13 +64,23 @@ def train(task: Task, channel: socket.socket) -> None:
             value = float(point["value"])
             wire.send("loss", value=value if math.isfinite(value) else None)
 
-        def feed(first: int, _: int) -> Fed:
+        def feed(first: int, _: int) -> IterableDataset[Tensor]:
             wire.send("begin", first=first)
-            return Fed(wire, spec.rung, first)
+            fed = Fed(wire, spec.rung, first)
+            return fed if spec.rung.devices == 1 else Shared(fed, spec, first)
 
-        _, module = Course(recipe, spec, task.vocab_size, CHECKPOINT).fit(feed, note)
+        with peers(_train_along, task, spec):
+            _, module = Course(recipe, spec, task.vocab_size, CHECKPOINT).fit(feed, note)
         wire.send(
             "weights", pack(module.model), peak=peak_memory_bytes(module.device), device=device_name(module.device)
+        )
+
+
+def _train_along(task: Task, spec: RunSpec) -> None:
+    """Train on another device of the same cell, on what the first one hands on."""
+    with quiet(), suppress(DivergedError):
+        Course(load(task.text), spec, task.vocab_size, CHECKPOINT).fit(
+            lambda first, _: Shared(None, spec, first), lambda point: None
         )
 
 
@@ -86,6 +98,29 @@ class Fed(IterableDataset[Tensor]):
             self._wire.send("ask")
             sizes = (end - start, batch, width)
             yield _ids(self._wire.expect("chunk", math.prod(sizes) * ID_BYTES), *sizes)
+
+
+class Shared(IterableDataset[Tensor]):
+    """One device's part of every chunk; the first device, which alone is fed, hands the whole chunk to the others."""
+
+    def __init__(self, fed: Fed | None, spec: RunSpec, first: int) -> None:
+        """Read from `fed` on the first device, None on the others, from step `first` on."""
+        self._fed, self._spec, self._first = fed, spec, first
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield int64 tensors (steps, batch / devices, context + 1), once all devices have joined."""
+        rung, gpu = self._spec.rung, self._spec.setting.ladder.accelerator == "gpu"
+        place = distributed.get_rank()
+        part = rung.batch_size // rung.devices
+        mine = slice(place * part, (place + 1) * part)
+        device = torch.device("cuda", place) if gpu else torch.device("cpu")
+        chunks = None if self._fed is None else iter(self._fed)
+        for start, end in chunk_bounds(self._first, rung.steps):
+            sizes = (end - start, rung.batch_size, rung.context + 1)
+            whole = torch.empty(sizes, dtype=torch.int64) if chunks is None else next(chunks)
+            whole = whole.to(device)
+            distributed.broadcast(whole, 0)
+            yield whole[:, mine]
 
 
 def evaluate(task: Task, channel: socket.socket) -> None:

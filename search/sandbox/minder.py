@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data.errors import ScaleproofError
 from data.study import Study
 from data.tokens import TokenSet
 from scaling.module import Note
@@ -58,11 +57,6 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         FailedError, RecipeError, DivergedError: how the run ended otherwise.
         ScaleproofError: when this machine cannot do the run.
     """
-    if spec.rung.devices > 1:
-        raise ScaleproofError(
-            f"Rung {spec.rung.name} runs on several devices, and a sandboxed run has one; give a rung of one device, "
-            "or run without the sandbox (--unsafe-no-sandbox)."
-        )
     limits = SandboxSettings.read(study.settings.get("sandbox", {})).limits
     gpu = spec.setting.ladder.accelerator == "gpu"
     tokens = TokenSet.open(study.tokens)
@@ -73,7 +67,8 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
     # closed together at the end, which takes a while; an inmate that has trained has no more to say.
     with ExitStack() as cells:
-        first = cells.enter_context(Cell([Mount(folder, inside.RUN_FOLDER, writable=True)], limits, gpu))
+        mounts = [Mount(folder, inside.RUN_FOLDER, writable=True)]
+        first = cells.enter_context(Cell(mounts, limits, gpu, loopback=spec.rung.devices > 1))
         talk = Talk(first, lambda channel: inside.train(task, channel), text)
         second = cells.enter_context(Cell([], limits, gpu))
         trained = Feeding(talk, tokens, spec, note).to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
@@ -101,7 +96,7 @@ def _evaluate(talk: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> 
     examination = Examination(
         _asker(talk, tokens.vocab_size),
         held_out(tokens, spec),
-        spec.rung.batch_size,
+        spec.rung.batch_size // spec.rung.devices,
         MIXED_TOLERANCE if mixed else LEAK_TOLERANCE,
     )
     return examination.finished_loss()

@@ -58,7 +58,7 @@ def _set(descriptor: int) -> None:
     _must(libc().setns(descriptor, 0), "setns")
 
 
-def drop_rights(*, gpu: bool) -> None:
+def drop_rights(*, gpu: bool, loopback: bool) -> None:
     """Give up all capabilities, the way back to them, and the system calls that no run needs. Raises OSError."""
     library = libc()
     for capability in range(64):
@@ -67,7 +67,7 @@ def drop_rights(*, gpu: bool) -> None:
     header = _Header(_CAPABILITY_VERSION, 0)
     _must(library.capset(ctypes.byref(header), (ctypes.c_uint32 * 6)()), "capset")
     _must(library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    seccomp.install(library, gpu=gpu)
+    seccomp.install(library, gpu=gpu, loopback=loopback)
 
 
 def die_with(parent: int) -> None:

@@ -22,6 +22,9 @@ FAR_POSITIONS = 8
 
 NAMING_ROUNDS = 4
 """Another future may chance to have the same sum."""
+LEAST_LOG_PROBABILITY = -14.0
+"""Tokens held less likely than this by both of two compared predictions are not compared."""
+
 DONORS = 8
 """How many sequences are looked at for one that goes on with another token."""
 
@@ -62,7 +65,7 @@ class Examination:
     def __init__(self, ask: Ask, sequences: Tensor, batch_size: int, tolerance: float) -> None:
         """Examine on int64 `sequences` (count, context + 1), in the batches of `scaling.evaluation.mean_loss`.
 
-        tolerance: by how much two logits of the same tokens may differ, relative to the largest, or to 1.
+        tolerance: by how much two log-probabilities of the same token may differ, relative to the largest, or to 1.
         """
         self._ask, self._sequences, self._tolerance = ask, sequences, tolerance
         self._batches = torch.split(sequences, batch_size)
@@ -120,9 +123,16 @@ class Examination:
             raise FailedError(REJECTED + self._name())
 
     def _agree(self, one: Tensor, other: Tensor) -> bool:
-        apart = torch.where(one == other, 0.0, (one - other).abs())
-        largest = float(one[one.isfinite()].abs().max()) if bool(one.isfinite().any()) else 0.0
-        return bool((apart <= self._tolerance * max(1.0, largest)).all())
+        """Whether logits say the same, of what they hold possible.
+
+        A logit of a token that never comes, or a number added to all, would else set the scale that hides a look ahead.
+        """
+        one, other = one.double().log_softmax(-1), other.double().log_softmax(-1)
+        possible = torch.maximum(one, other) > LEAST_LOG_PROBABILITY
+        floor = 2 * LEAST_LOG_PROBABILITY
+        apart = torch.where(possible, (one.clamp(min=floor) - other.clamp(min=floor)).abs(), 0.0)
+        scale = float(one.clamp(min=LEAST_LOG_PROBABILITY).abs().max())
+        return bool((apart <= self._tolerance * max(1.0, scale)).all())
 
     def _name(self) -> str:
         """Tell apart why logits of the same tokens differ, by changing one thing at a time on text not yet shown."""

@@ -60,6 +60,7 @@ _CLONE = (56, 220)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 _AF_UNIX = 1
+_AF_LOOPBACK = (2, 10, 16)  # inet, inet6, and netlink, by which addresses are listed
 _NAMESPACE_FLAGS = 0x7E020000  # every CLONE_NEW* that clone takes
 _X32_CALLS = 0x40000000
 
@@ -74,22 +75,23 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def install(libc: ctypes.CDLL, *, gpu: bool) -> None:
+def install(libc: ctypes.CDLL, *, gpu: bool, loopback: bool) -> None:
     """Refuse them to this process and its children, for good; needs no_new_privs.
 
-    CUDA may want memory files, so a GPU's inmate keeps those. On a processor whose numbers are not known there is no
-    filter, and the self-test says so. Raises OSError.
+    Of sockets, unix ones alone are allowed; with `loopback` those of the internet too, by which several devices meet:
+    in a cell's own network they reach nothing but the cell. CUDA may want memory files, so a GPU's inmate keeps those.
+    On a processor whose numbers are not known there is no filter, and the self-test says so. Raises OSError.
     """
     machine = platform.machine()
     if machine not in _ARCHITECTURES or sys.byteorder != "little":
         return
-    code = _code(machine, gpu=gpu)
+    code = _code(machine, gpu=gpu, loopback=loopback)
     program = _Program(len(code) // 8, code)
     if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.addressof(program), 0, 0):
         raise OSError(ctypes.get_errno(), "no seccomp filter could be installed")
 
 
-def _code(machine: str, *, gpu: bool) -> bytes:
+def _code(machine: str, *, gpu: bool, loopback: bool) -> bytes:
     column, architecture = _ARCHITECTURES[machine]
     refuse = _ERRNO | errno.EPERM
     code = [
@@ -105,8 +107,9 @@ def _code(machine: str, *, gpu: bool) -> bytes:
     for name, absent in _ABSENT.items():
         if not (gpu and name == "memfd_create"):
             code += _answer(absent[column], _ERRNO | errno.ENOSYS)
-    code += _by_first_argument(_SOCKET[column], _EQUAL, _AF_UNIX, (_ALLOW, _ERRNO | errno.EACCES))
-    code += _by_first_argument(_CLONE[column], _ANY_BIT, _NAMESPACE_FLAGS, (refuse, _ALLOW))
+    families = (_AF_UNIX, *_AF_LOOPBACK) if loopback else (_AF_UNIX,)
+    code += _by_first_argument(_SOCKET[column], _EQUAL, families, (_ALLOW, _ERRNO | errno.EACCES))
+    code += _by_first_argument(_CLONE[column], _ANY_BIT, (_NAMESPACE_FLAGS,), (refuse, _ALLOW))
     return bytes([*code, *_filter_word(_RETURN, _ALLOW)])
 
 
@@ -114,13 +117,14 @@ def _answer(number: int | None, value: int) -> bytes:
     return b"" if number is None else _filter_word(_EQUAL, number, 0, 1) + _filter_word(_RETURN, value)
 
 
-def _by_first_argument(number: int, test: int, operand: int, answers: tuple[int, int]) -> bytes:
+def _by_first_argument(number: int, test: int, operands: tuple[int, ...], answers: tuple[int, int]) -> bytes:
+    """The first answer where the call's first argument passes the test with one of the operands, else the second."""
+    tests = b"".join(_filter_word(test, operand, 0, 1) + _filter_word(_RETURN, answers[0]) for operand in operands)
     return b"".join(
         (
-            _filter_word(_EQUAL, number, 0, 4),
+            _filter_word(_EQUAL, number, 0, 2 + 2 * len(operands)),
             _filter_word(_LOAD, _FIRST_ARGUMENT_AT),
-            _filter_word(test, operand, 0, 1),
-            _filter_word(_RETURN, answers[0]),
+            tests,
             _filter_word(_RETURN, answers[1]),
         )
     )
