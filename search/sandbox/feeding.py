@@ -41,9 +41,13 @@ class Trained:
 class Feeding:
     """Feeds one inmate; every method raises FailedError or RecipeError for what the inmate does wrong."""
 
-    def __init__(self, talk: Talk, tokens: TokenSet, spec: RunSpec, note: Note) -> None:
-        """Feed from the train shard; `note` is given each point of the curve."""
+    def __init__(self, talk: Talk, tokens: TokenSet, spec: RunSpec, note: Note, *, resumes: bool) -> None:
+        """Feed from the train shard; `note` is given each point of the curve.
+
+        resumes: whether there was a checkpoint before the inmate came; without one it begins at the first step.
+        """
         self._talk, self._tokens, self._spec, self._note = talk, tokens, spec, note
+        self._resumes = resumes
         self._warm_at = 0.0
 
     def to_the_end(self, sizes: Sizes, most_bytes: int) -> Trained:
@@ -56,7 +60,7 @@ class Feeding:
         known = sizes.read()
         talk.send("start", as_bytes(sample(self._tokens, self._spec)), count=known is None)
         size = known or sizes.keep(_shape(talk.hear("shape")))
-        first = talk.hear("begin").whole("first", 0, steps)
+        first = talk.hear("begin").whole("first", 0, steps if self._resumes else 0)
         self._feed(first)
         given = talk.hear("weights", payload=most_bytes)
         seconds, timed = time.perf_counter() - self._warm_at, steps - first - CHUNK_STEPS

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -64,6 +65,7 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     task = inside.Task(text, spec, tokens.vocab_size)
     folder = _folder(study, spec)
     folder.mkdir(parents=True, exist_ok=True)
+    resumes = (folder / inside.CHECKPOINT.name).is_file()
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
     # closed together at the end, which takes a while; an inmate that has trained has no more to say.
     with ExitStack() as cells:
@@ -71,7 +73,8 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         first = cells.enter_context(Cell(mounts, limits, gpu, loopback=spec.rung.devices > 1))
         talk = Talk(first, lambda channel: inside.train(task, channel), text)
         second = cells.enter_context(Cell([], limits, gpu))
-        trained = Feeding(talk, tokens, spec, note).to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
+        feeding = Feeding(talk, tokens, spec, note, resumes=resumes)
+        trained = feeding.to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
         talk = Talk(second, lambda channel: inside.evaluate(task, channel), text, first.check)
         val_loss = _evaluate(talk, trained, tokens, spec)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
@@ -119,10 +122,20 @@ def _folder(study: Study, spec: RunSpec) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    """Remove what is left of a run that has ended, whatever rights it gave its folders, and no link's target."""
+    """Remove what is left of a run that has ended, whatever rights it gave its folders, and no link's target.
+
+    Folders come up before they go, since they may lie deeper than a path can be long, or a call can call itself.
+    """
     folder.chmod(0o700)
-    for path, folders, _ in os.walk(folder):
-        for inner in (Path(path, name) for name in folders):
-            if not inner.is_symlink():
-                inner.chmod(0o700)
+    while inner := next(iter(_folders(folder)), None):
+        inner.chmod(0o700)
+        for below in _folders(inner):
+            below.chmod(0o700)
+            below.rename(folder / secrets.token_hex(8))
+        shutil.rmtree(inner)
     shutil.rmtree(folder)
+
+
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(one.path) for one in entries if one.is_dir(follow_symlinks=False)]
