@@ -36,7 +36,7 @@ class Stage:
             path.mkdir()
             path.chmod(0o777)
         (self.home / "credentials").write_text(self.key)
-        self.needles = needles(study)
+        self.text = judged_text(study)
         self.tcp = listener(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
         self.udp = listener(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
         self.unix = listener(socket.AF_UNIX, socket.SOCK_STREAM, str(self.outside / "socket"))
@@ -59,18 +59,13 @@ class Stage:
             "$abstract": self.abstract.getsockname()[1:].decode(),
             "$fake": str(FAKE),
             "$orphan": ORPHAN,
-            "$needles": self.needles,
+            "$text": self.text,
         }
 
 
-def needles(study: Path) -> str:
-    """The beginning of the text that runs are judged by, as it lies in files and as tensors hold it.
-
-    Each in two halves, in hexadecimal: who looks for one after the other does not find itself.
-    """
-    tokens = TokenSet.open(study / "tokens").shard("search")[:40]
-    forms = (tokens.tobytes(), tokens.astype("int64").tobytes())
-    return " ".join(f"{one[: len(one) // 2].hex()}:{one[len(one) // 2 :].hex()}" for one in forms)
+def judged_text(study: Path) -> str:
+    """The first tokens that runs are judged by, in decimal: not as they lie in memory, so that none finds itself."""
+    return ",".join(map(str, TokenSet.open(study / "tokens").shard("search")[:40]))
 
 
 def listener(family: int, kind: int, address: Any) -> socket.socket:

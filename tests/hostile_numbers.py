@@ -112,6 +112,22 @@ PATCHES = (
         truly=_timed,
     ),
     Hostile(
+        "claims-to-have-trained-before",
+        "says that all but its last steps were done by an attempt that never was",
+        (
+            at_import("""
+            import scaling.course
+            _fit = scaling.course.Course.fit
+            def fit(self, feed, note):
+                return _fit(self, lambda first, device: feed(10, device), note)
+            scaling.course.Course.fit = fit
+            """),
+        ),
+        named="imports scaling",
+        status="failed",
+        reason="spoke out of turn",
+    ),
+    Hostile(
         "lies-about-its-size",
         "has its parameters counted as one",
         (
@@ -162,7 +178,7 @@ PATCHES = (
         "reports losses without end, and better ones than it has",
         (in_training("""
             import os, struct
-            head = b'{"kind": "loss", "value": $fake}'
+            head = b'{"kind": "loss", "value": 0.5}'
             frames = 1000 * (struct.pack("<IQ", len(head), 0) + head)
             for descriptor in range(3, 256):
                 try:
@@ -386,8 +402,8 @@ for row, text in enumerate(ids.tolist()):
         "looks in what it inherited of its parent's memory for the text that it will be judged by",
         (
             at_import("""
-            # In halves, so that it does not find itself.
-            halves = [[bytes.fromhex(half) for half in one.split(":")] for one in "$needles".split()]
+            import numpy
+            text = [int(one) for one in "$text".split(",")]
             for line in open("/proc/self/maps").read().splitlines():
                 start, end = (int(one, 16) for one in line.split()[0].split("-"))
                 if " r" not in line or ("/" in line and "study" not in line) or "[v" in line:
@@ -400,13 +416,13 @@ for row, text in enumerate(ids.tolist()):
                         except OSError:
                             break
                         start += max(1, len(piece))
-                        for first, second in halves:
-                            found = piece.find(first)
-                            while found >= 0:
-                                end_of_first = found + len(first)
-                                if piece[end_of_first : end_of_first + len(second)] == second:
-                                    raise RuntimeError("ESCAPED: the text lies at " + line)
-                                found = piece.find(first, found + 1)
+                        for kind, size in (("uint16", 2), ("int64", 8)):
+                            seen = numpy.frombuffer(piece, kind, len(piece) // size)
+                            places = numpy.flatnonzero(seen[: -len(text)] == text[0])
+                            for offset, token in enumerate(text):
+                                places = places[seen[places + offset] == token]
+                            if len(places):
+                                raise RuntimeError("ESCAPED: the text lies at " + line)
             """),
         ),
         named="uses open",

@@ -31,7 +31,7 @@ from search.door import refuse
 HOSTILE = (*MACHINE, *NUMBERS)
 SLUGS = [one.slug for one in HOSTILE]
 LADDER = ladder(rung(tokens=64 * 20)).model_copy(update={"evaluation_sequences": 64})
-SANDBOX = {"wall_seconds": 12.0, "memory_bytes": 2**31, "processes": 24, "file_bytes": 2**26}
+SANDBOX = {"wall_seconds": 10.0, "memory_bytes": 2**31, "processes": 24, "file_bytes": 2**26}
 SEED = 1
 NEIGHBOURS = (2, 3, 4)
 LONGEST_REASON = 2500
