@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,16 +20,18 @@ from scaling.training import train
 torch.set_num_threads(1)
 
 
-def work(study_path: Path, job: Job, environment: dict[str, str], sender: Connection) -> None:
+def work(study_path: Path, job: Job, environment: Mapping[str, str], sender: Connection) -> None:
     """Do one job; sends None when it is done, or a sentence when this machine could not do it."""
+    perform(lambda: _do(study_path, job), environment, sender)
+
+
+def perform(do: Callable[[], None], environment: Mapping[str, str], sender: Connection) -> None:
+    """Do what a worker was started for, and send how it ended."""
     die_with_parent()
     ignore_interrupts()
     os.environ.update(environment)
     try:
-        if isinstance(job, RunSpec):
-            train(study_path, job)
-        else:
-            time_pair(study_path, job)
+        do()
     except (OSError, MemoryError) as error:
         sender.send(f"This machine could not do the run: {type(error).__name__}: {error}.")
     except ScaleproofError as error:
@@ -38,3 +41,10 @@ def work(study_path: Path, job: Job, environment: dict[str, str], sender: Connec
     else:
         sender.send(None)
     sender.close()
+
+
+def _do(study_path: Path, job: Job) -> None:
+    if isinstance(job, RunSpec):
+        train(study_path, job)
+    else:
+        time_pair(study_path, job)

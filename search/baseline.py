@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from scaling.edits import EditError, Recipe
 from scaling.knobs import Knob
 from scaling.ladder import Ladder
-from scaling.loading import LoadedRecipe, RecipeError, load
+from scaling.loading import RecipeError, load
 from scaling.preflight import check
-from scaling.stepper import Stepper
 from search.calibration import BRACKET_KNOB
 from search.catalogue import placebo_edit
 
@@ -37,16 +34,3 @@ def check_baseline(recipe: Recipe, ladder: Ladder, vocab_size: int) -> None:
             f"Placebos cannot be made of the recipe, which must hold `def build_model(` once: {error}"
         ) from error
     check(loaded, ladder, vocab_size)
-    _take_one_step(loaded, ladder, vocab_size)
-
-
-def _take_one_step(recipe: LoadedRecipe, ladder: Ladder, vocab_size: int) -> None:
-    rung = ladder.base
-    knobs = recipe.resolve(rung, rung)
-    model = recipe.build_model(rung, knobs, vocab_size)
-    stepper = Stepper(recipe, model, recipe.build_optimizers(model, rung, knobs), rung, knobs)
-    ids = torch.randint(vocab_size, (2, rung.context + 1))
-    try:
-        stepper.step(0, ids, torch.Tensor.backward)
-    except Exception as error:
-        raise RecipeError(f"The recipe's first training step fails: {type(error).__name__}: {error}.") from error

@@ -94,7 +94,11 @@ class Search:
             for spec in launcher.ended():
                 for trial in self._wanted.ended(spec.run_id):
                     self._go_on(trial, asking)
-            self.lab.progress.trials(self._ended, f"{executor.running} running")
+            self.lab.progress.trials(self._ended, self._now(executor.running))
+
+    def _now(self, running: int) -> str:
+        spent = sum(trial.proposal.cost_usd for trial in self.trials)
+        return f"{running} running" + (f", {spent:.2f} USD spent" if spent else "")
 
     @property
     def _ended(self) -> int:

@@ -32,6 +32,8 @@ def open_researcher(
         stopping=lab.stopping.event,
         base_url=settings.base_url,
     )
+    if settings.max_usd is None:
+        lab.progress.say("No limit on money is set; --max-usd sets one.")
     with closing(caller):
         for model in settings.models:
             caller.check(model)
