@@ -117,6 +117,7 @@ def search(
     batch: Annotated[bool, typer.Option("--batch", help="Ask in batches: half the price, answers may take hours.")] = (
         False
     ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the last command stopped; always so.")] = True,
     unsafe_no_sandbox: UnsafeNoSandbox = False,
     as_json: AsJson = False,
 ) -> None:
