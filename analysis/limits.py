@@ -11,8 +11,9 @@ FAR = 4
 
 def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
-    parts = (_placebos, _not_promoted, _stopped, _pairs, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
-    return [sentence for part in parts if (sentence := part(evidence))] + [
+    of_search = (_placebos, _readable_text, _not_promoted)
+    of_ladder = (_stopped, _pairs, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
+    return [sentence for part in (*of_search, *of_ladder) if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
     ]
 
@@ -33,6 +34,17 @@ def _placebos(evidence: Evidence) -> str:
     return (
         f"With {count_of(placebos, 'placebo')} and none kept, a rate of false keeps up to "
         f"{percent(1 - 0.05 ** (1 / placebos))} cannot be excluded."
+    )
+
+
+def _readable_text(evidence: Evidence) -> str:
+    settings = evidence.facts.get("settings")
+    corpus = settings.get("corpus", {}) if isinstance(settings, dict) else {}
+    if "written_by_model" not in evidence.facts or corpus.get("source", "python") != "python":
+        return ""
+    return (
+        "A model wrote edits, and the corpus is source code that the sandbox holds for Python itself: held-out text "
+        "could be read there. What is kept should be seen to hold on a corpus of one's own."
     )
 
 

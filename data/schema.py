@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
         ("run_id",),
         _columns(
             text="run_id arm finding_id device",
+            note="reason",
             integer="rung seed",
             real="seconds_per_token baseline_seconds_per_token ln_ratio",
         ),

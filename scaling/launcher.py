@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -59,7 +60,10 @@ class Launcher:
         return self.results(wanted)
 
     def finish_timings(self, title: str, specs: Iterable[TimingSpec]) -> dict[str, float]:
-        """Make every timing that is missing; returns ln(seconds per token, arm / baseline) by run_id."""
+        """Make every timing that is missing; returns ln(seconds per token, arm / baseline) by run_id.
+
+        NaN where a recipe failed while it was timed.
+        """
         wanted = {spec.run_id: spec for spec in specs}
         known = self._ratios(wanted)
         self._run(title, [spec for key, spec in wanted.items() if key not in known], len(known))
@@ -103,7 +107,7 @@ class Launcher:
         rows = self.store.rows(
             "select run_id, ln_ratio from timings where list_contains($ids, run_id)", {"ids": list(run_ids)}
         )
-        return {row["run_id"]: float(row["ln_ratio"]) for row in rows}
+        return {row["run_id"]: math.nan if row["ln_ratio"] is None else float(row["ln_ratio"]) for row in rows}
 
     def _run(self, title: str, jobs: Sequence[Job], already: int) -> None:
         if not jobs:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +14,10 @@ from torch import Tensor
 from data.batches import train_batch
 from data.study import Study
 from data.tokens import TokenSet
-from scaling.loading import load
+from scaling.loading import RecipeError, load
 from scaling.runs import TimingSpec
 from scaling.stepper import Stepper
+from scaling.training import FailedError
 
 WARMUP_STEPS = 3
 BLOCK_STEPS = 4
@@ -27,24 +29,30 @@ Block = Callable[[int, int], float]
 """Seconds that arm 0 or baseline 1 takes for so many steps, on the clock of whoever times."""
 
 
+Measure = Callable[[Study, TimingSpec], tuple[float, float]]
+"""Seconds per step of the arm and of the baseline."""
+
+
 def time_pair(study_path: Path, spec: TimingSpec) -> None:
     """Time the training steps of an arm and of the baseline, and leave one `timing` row in a spool file of its own."""
-    study = Study.open(study_path)
-    leave_timing(study, spec, *measure(study, spec))
+    leave_timing(Study.open(study_path), spec, measure)
 
 
-def leave_timing(study: Study, spec: TimingSpec, arm: float, baseline: float) -> None:
-    """Write the row of a timing, of seconds per step of both."""
+def leave_timing(study: Study, spec: TimingSpec, measured: Measure) -> None:
+    """Write the row of a timing; one that a recipe breaks has a reason in the place of its numbers."""
+    row: dict[str, Any] = {**spec.columns(), "run_id": spec.run_id, "device": _device(spec).type}
+    try:
+        arm, baseline = measured(study, spec)
+    except (FailedError, RecipeError) as error:
+        row["reason"] = str(error)
+    else:
+        row |= {
+            "seconds_per_token": arm / spec.rung.batch_tokens,
+            "baseline_seconds_per_token": baseline / spec.rung.batch_tokens,
+            "ln_ratio": math.log(arm / baseline),
+        }
     with study.run_writer(spec.run_id)[1] as writer:
-        writer.append(
-            "timing",
-            **spec.columns(),
-            run_id=spec.run_id,
-            seconds_per_token=arm / spec.rung.batch_tokens,
-            baseline_seconds_per_token=baseline / spec.rung.batch_tokens,
-            ln_ratio=math.log(arm / baseline),
-            device=_device(spec).type,
-        )
+        writer.append("timing", **row)
         writer.flush()
 
 

@@ -132,11 +132,15 @@ class RungMeasurement:
                 )
                 return None
         baseline = self._results(base)[0]
+        ratios = np.array([self._ratios[spec.run_id] for spec in timings])
+        if np.isnan(ratios).any():
+            self.invalid[arm.name] = f"at rung {self.rung.name} the arm trained and could not be timed"
+            return None
         return RungPairs(
             slope,
             losses,
             np.array([result.val_loss for result in results]),
-            np.array([self._ratios[spec.run_id] for spec in timings]),
+            ratios,
             math.log(results[0].flops / results[0].tokens * baseline.tokens / baseline.flops),
         )
 

@@ -15,9 +15,7 @@ def flops_above(lab: Lab, baseline: Recipe, recipe: Recipe, index: int, pairs: i
     loaded, ladder, total = load(baseline), lab.setting.ladder, 0.0
     ratio = _ratio(lab, baseline, recipe, index)
     for rung in ladder.rungs[index + 1 :]:
-        size = cached(
-            lab.study.shapes, baseline.hash, loaded, rung=rung, base=ladder.base, vocab_size=lab.vocab_size
-        )
+        size = cached(lab.study.shapes, baseline.hash, loaded, rung=rung, base=ladder.base, vocab_size=lab.vocab_size)
         total += ratio * size.flops_per_token * rung.tokens * pairs
     return total
 

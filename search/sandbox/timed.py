@@ -24,12 +24,9 @@ from search.sandbox.talk import Talk
 def time_pair(study_path: Path, spec: TimingSpec) -> None:
     """Time an arm against the baseline, each in a cell, and leave one `timing` row, as `scaling.timing` does.
 
-    Raises:
-        FailedError, RecipeError: what one of the two did wrong; there is no row then.
-        ScaleproofError: when this machine cannot do it.
+    Raises ScaleproofError when this machine cannot do it.
     """
-    study = Study.open(study_path)
-    leave_timing(study, spec, *measure(study, spec))
+    leave_timing(Study.open(study_path), spec, measure)
 
 
 def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
