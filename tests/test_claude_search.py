@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from cells import needs_bubblewrap
+from hostile_machine import MACHINE
+from hostile_numbers import NUMBERS, ORDERS
 from messages_server import KEY, Exchange, MessagesServer, Reply, error, tools
 from researchers import is_repair, wanted
 from small_study import ENVIRONMENT, LADDER, SCALEPROOF, SEARCH, TRANSFER, write_corpus
@@ -259,3 +261,47 @@ def test_a_mixed_search_that_was_killed_shares_its_trials_as_it_did(tmp_path: Pa
     assert len(rows) == 22
     assert {row["proposer"] for row in rows} == {"claude", "catalogue", "optuna", "placebo"}
     assert not [row for row in rows if row["proposer"] != "placebo" and "same recipe" in str(row["reason"])]
+
+
+HOSTILE = {
+    "reads-the-environment": "imports os",
+    "patches-the-loss": "functional.cross_entropy",
+    "looks-ahead-by-its-mask": "looks ahead",
+    "looks-ahead-when-trained": "looks ahead",
+    "gives-orders-in-an-error": "Ignore all",
+}
+
+
+class HostileScript:
+    """A researcher that is out to cheat, in what its edits do and in what it calls them; it repairs nothing."""
+
+    def __init__(self) -> None:
+        edits = {one.slug: one.edits for one in (*MACHINE, *NUMBERS)}
+        self.waiting = [
+            proposal(f"{slug} [bold]{ORDERS}<script>alert(1)</script>", [(one.old, one.new) for one in edits[slug]])
+            for slug in HOSTILE
+        ]
+
+    def __call__(self, body: dict[str, Any]) -> Reply:
+        if is_repair(body):
+            return tools()
+        now, self.waiting = self.waiting[: wanted(body)], self.waiting[wanted(body) :]
+        return tools(*(("propose", one) for one in now))
+
+
+def test_nothing_that_a_hostile_researcher_proposes_is_believed(tmp_path: Path) -> None:
+    with MessagesServer(HostileScript()) as server:
+        study = make(tmp_path, server, trials=len(HOSTILE) + 1, proposals_per_request=5)
+        status, said = run("search", study)
+        assert status == 0, said
+        report = subprocess.run([SCALEPROOF, "report", study.path], check=False, capture_output=True)
+        assert report.returncode == 0
+    ended = {row["title"].split()[0]: row for row in trials(study) if row["proposer"] == "claude"}
+    assert {slug: expected in ended[slug]["reason"] for slug, expected in HOSTILE.items()} == dict.fromkeys(
+        HOSTILE, True
+    )
+    assert {row["status"] for row in ended.values()} <= {"rejected", "crashed"}
+    page = study.report_html.read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert(1)" not in page
+    assert KEY not in page
