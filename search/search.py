@@ -82,8 +82,8 @@ class Search:
         launcher, executor, stopping = self.lab.launcher, self.lab.launcher.executor, self.lab.stopping
         self._asked_at = -1
         while True:
-            self._take_answers(asking)
-            if not stopping.asked:
+            if not stopping.asked:  # an answer that comes now is found again by the command that goes on
+                self._take_answers(asking)
                 self._ask(asking)
                 while executor.free and self._wanted:
                     launcher.start(self._wanted.next())

@@ -230,6 +230,20 @@ def test_a_service_that_is_down_for_a_while_ends_no_search(tmp_path: Path, serve
     assert len(trials(study)) == 4
 
 
+def test_a_search_that_waits_for_the_service_stops_when_it_is_asked(tmp_path: Path, server: MessagesServer) -> None:
+    study = make(tmp_path, server, trials=4)
+    script = server.script
+    assert isinstance(script, Script)
+    script.failing = error(529, retry_after=600)
+    with command("search", study) as process:
+        assert process.stderr is not None
+        assert any("waiting" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1].startswith("Stopped. What has ended is kept")
+
+
 def test_what_a_model_wrote_is_promoted_in_the_sandbox_or_not_at_all(tmp_path: Path, server: MessagesServer) -> None:
     study = make(tmp_path, server, trials=4)
     status, said = run("search", study)
