@@ -190,7 +190,10 @@ def run_all(executor: Executor, jobs: Sequence[Job], stopping: Stopping | None =
                 executor.submit(waiting.pop())
             if stopped and not executor.running:
                 raise StoppedError
-            yield from executor.wait(None if stopped else wake)
+            ended = executor.wait(None if stopped else wake)
+            if stopping is not None:
+                stopping.awake()
+            yield from ended
     finally:
         executor.close()
 

@@ -23,6 +23,9 @@ CONFIRM_SEED = 100
 PLACEBO_TRIAL = 100
 """Placebo trials shift the random stream by other amounts than the calibration's placebos."""
 
+LEAD = 2
+"""Trials for each worker that are to wait in the queue: the next are asked for before fewer do."""
+
 Placebo = Callable[[int], Proposal]
 Door = Callable[[Recipe], str | None]
 """Says in one sentence what an edited recipe must not be run for, or None."""
@@ -68,19 +71,19 @@ class Search:
             StoppedError: when the user asked to stop; the runs under way have ended, and all is kept.
         """
         seeds = range(self.first_seed, self.first_seed + self.settings.calibration_seeds)
-        self.noise = measure_noise(
-            self.lab, self.baseline, self.references, seeds=seeds, learning_rate=self.learning_rate
-        )
-        self._proposer = proposer.name
-        self.lab.progress.begin_trials(f"Search: {proposer.name}", self.settings.trials)
+        self._proposer, self._asked_at = proposer.name, -1
         with Asking(proposer, self.lab.stopping.wake) as asking:
+            self._ask(asking)  # a model thinks while the calibration runs
+            self.noise = measure_noise(
+                self.lab, self.baseline, self.references, seeds=seeds, learning_rate=self.learning_rate
+            )
+            self.lab.progress.begin_trials(f"Search: {proposer.name}", self.settings.trials)
             self._work(asking)
         self._finish()
         return self.trials
 
     def _work(self, asking: Asking) -> None:
         launcher, executor, stopping = self.lab.launcher, self.lab.launcher.executor, self.lab.stopping
-        self._asked_at = -1
         while True:
             if not stopping.asked:  # an answer that comes now is found again by the command that goes on
                 self._take_answers(asking)
@@ -107,7 +110,7 @@ class Search:
     def _ask(self, asking: Asking) -> None:
         """Ask for more before the workers run out of trials; where the answer was to wait, only after news."""
         room = min(asking.proposer.batch, self.settings.trials - len(self.trials))
-        enough = self._wanted.screens >= self.lab.launcher.executor.workers
+        enough = self._wanted.screens >= LEAD * self.lab.launcher.executor.workers
         if asking.proposing or asking.exhausted or enough or not room or self._asked_at == self._ended:
             return
         if self.clock.is_over(len(self.trials)):

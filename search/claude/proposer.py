@@ -62,6 +62,7 @@ class ClaudeProposer:
         self._repairs = Repairs(self._prompt, baseline, caller, settings)
         self._recorded = recorded
         self._store = Store(study.path, patience_seconds=60)
+        self._larger: list[str] | None = None
         self._proposing = threading.Lock()
         self._exchanges = 0
         self._waiting: deque[Proposal] = deque()
@@ -101,7 +102,9 @@ class ClaudeProposer:
             return None
 
     def _ask(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
-        larger = larger_rungs(self._store)
+        if self._larger is None:  # no promotion can end while a search holds the study
+            self._larger = larger_rungs(self._store)
+        larger = self._larger
 
         def account(room: int) -> str:
             return digest(history, larger, room)
