@@ -292,7 +292,7 @@ class HostileScript:
     def __init__(self) -> None:
         edits = {one.slug: one.edits for one in (*MACHINE, *NUMBERS)}
         self.waiting = [
-            proposal(f"{slug} [bold]{ORDERS}<script>alert(1)</script>", [(one.old, one.new) for one in edits[slug]])
+            proposal(f"{slug} <script>alert(1)</script> [bold]{ORDERS}", [(one.old, one.new) for one in edits[slug]])
             for slug in HOSTILE
         ]
 
@@ -311,9 +311,8 @@ def test_nothing_that_a_hostile_researcher_proposes_is_believed(tmp_path: Path) 
         report = subprocess.run([SCALEPROOF, "report", study.path], check=False, capture_output=True)
         assert report.returncode == 0
     ended = {row["title"].split()[0]: row for row in trials(study) if row["proposer"] == "claude"}
-    assert {slug: expected in ended[slug]["reason"] for slug, expected in HOSTILE.items()} == dict.fromkeys(
-        HOSTILE, True
-    )
+    unnamed = {slug: ended[slug]["reason"] for slug, name in HOSTILE.items() if name not in ended[slug]["reason"]}
+    assert unnamed == {}
     assert {row["status"] for row in ended.values()} <= {"rejected", "crashed"}
     page = study.report_html.read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in page
