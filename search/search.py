@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from scaling.edits import EditError, Recipe
 from scaling.lab import Lab
-from scaling.runs import REJECTED, RunResult, RunSpec
 from scaling.stopping import StoppedError
 from search import keep
 from search.asking import Asking
@@ -14,12 +13,12 @@ from search.calibration import measure_noise
 from search.clock import WorkClock
 from search.finish import finish
 from search.proposals import Failure, Proposal, Proposer, TrialStatus
-from search.references import References, reference_losses
+from search.references import References
 from search.settings import SearchSettings
+from search.stages import Stages, screen_seeds
 from search.trial import Trial
-from search.wanted import CONFIRM, REFERENCE, SCREEN, Wanted
+from search.wanted import Wanted
 
-CONFIRM_SEED = 100
 PLACEBO_TRIAL = 100
 """Placebo trials shift the random stream by other amounts than the calibration's placebos."""
 
@@ -58,7 +57,6 @@ class Search:
         self.lab, self.baseline, self.settings, self.placebo = lab, baseline, settings, placebo
         self.learning_rate, self.door, self.clock = learning_rate, door, clock or WorkClock(lab, "search", None)
         self.references = References(lab, baseline, placebo, keep.references_for(settings.trials))
-        self.first_seed = 1 + 100_000 * settings.seed
         self.trials: list[Trial] = []
         self._wanted = Wanted()
         self._by_hash: dict[str, Trial] = {}
@@ -70,13 +68,14 @@ class Search:
         Raises:
             StoppedError: when the user asked to stop; the runs under way have ended, and all is kept.
         """
-        seeds = range(self.first_seed, self.first_seed + self.settings.calibration_seeds)
+        seeds = screen_seeds(self.settings)
         self._proposer, self._asked_at = proposer.name, -1
         with Asking(proposer, self.lab.stopping.wake) as asking:
             self._ask(asking)  # a model thinks while the calibration runs
-            self.noise = measure_noise(
+            noise = measure_noise(
                 self.lab, self.baseline, self.references, seeds=seeds, learning_rate=self.learning_rate
             )
+            self._stages = Stages(self.lab, self.references, self.settings, noise)
             self.lab.progress.begin_trials(f"Search: {proposer.name}", self.settings.trials)
             self._work(asking)
         self._finish()
@@ -177,75 +176,20 @@ class Search:
     def _go_on(self, trial: Trial, asking: Asking) -> None:
         """Take the trial as far as the runs that are known let it go, and want those that it needs next."""
         while trial.status is None and trial.failure is None:
-            stage = self._stage(trial)
+            stage = self._stages.next(trial)
             if stage is None:
                 return
-            specs = self._specs(trial, stage)
+            specs = self._stages.specs(trial, stage)
             known = self.lab.launcher.results(spec.run_id for _, spec in specs)
             self._wanted.want(trial, specs, known)
             if trial.waiting:
                 return
-            if stage == 0:
-                self._screen(trial, known, asking)
-            else:
-                self._confirm(trial, stage, known, asking)
-
-    def _stage(self, trial: Trial) -> int | None:
-        """What comes next: 0 is the screen, n > 0 a look at n pairs, None the end."""
-        if trial.screen_difference is None:
-            return 0
-        if trial.look is None:
-            return self.settings.confirm_looks[0]
-        later = [n for n in self.settings.confirm_looks if n > trial.look.n]
-        return later[0] if later and trial.look.decision == "more" else None
-
-    def _specs(self, trial: Trial, pairs: int) -> list[tuple[int, RunSpec]]:
-        if not pairs:
-            seed = self.first_seed + trial.place % self.settings.calibration_seeds
-            return [(SCREEN, self._spec(trial, seed, "search", "screen"))]
-        seeds = self._confirm_seeds(pairs)
-        references = self.references.specs(seeds, shard="confirm", purpose="confirm")
-        own = [(CONFIRM, self._spec(trial, seed, "confirm", "confirm")) for seed in seeds]
-        return [(REFERENCE, spec) for one in references for spec in one] + own
-
-    def _confirm_seeds(self, pairs: int) -> Sequence[int]:
-        return range(self.first_seed + CONFIRM_SEED, self.first_seed + CONFIRM_SEED + pairs)
-
-    def _screen(self, trial: Trial, results: Mapping[str, RunResult], asking: Asking) -> None:
-        (result,) = results.values()
-        if not self._ended_well(trial, [result], asking):
-            return
-        seed = self.first_seed + trial.place % self.settings.calibration_seeds
-        trial.screen_difference = self.noise.screen_losses[seed] - result.val_loss
-        if not keep.screen(trial.screen_difference, self.noise.calibration):
-            self._stop(trial, "dropped", keep.screen_reason(trial.screen_difference, self.noise.calibration))
-
-    def _confirm(self, trial: Trial, pairs: int, results: Mapping[str, RunResult], asking: Asking) -> None:
-        seeds = self._confirm_seeds(pairs)
-        references = self.references.specs(seeds, shard="confirm", purpose="confirm")
-        ended = [results[self._spec(trial, seed, "confirm", "confirm").run_id] for seed in seeds]
-        base = reference_losses(references, results).mean(axis=1)
-        if not self._ended_well(trial, ended[len(trial.differences) :], asking):
-            return
-        trial.differences = [float(b - r.val_loss) for b, r in zip(base, ended, strict=True)]
-        assert trial.screen_difference is not None
-        trial.look = keep.confirm(trial.differences, trial.screen_difference, self.noise.calibration)
-        self._tell_best(trial, trial.look)
-
-    def _ended_well(self, trial: Trial, results: Sequence[RunResult], asking: Asking) -> bool:
-        for result in results:
-            trial.add(result)
-        for result in results:
-            if result.status == "finished":
-                continue
-            reason = result.reason or "no reason is known"
-            kind, reason = ("preflight" if reason.startswith(REJECTED) else "crash"), reason.removeprefix(REJECTED)
-            if trial.screen_difference is None and result.status == "failed":
-                self._fail(trial, Failure("preflight" if kind == "preflight" else "crash", reason), asking)
-            else:
-                self._stop(trial, "crashed" if kind == "crash" else "rejected", reason)
-            return False
-        return True
+            end = self._stages.take(trial, stage, known)
+            if isinstance(end, Failure):
+                self._fail(trial, end, asking)
+            elif end is not None:
+                self._stop(trial, end.status, end.reason)
+            self._tell_best(trial)
 
     def _fail(self, trial: Trial, failure: Failure, asking: Asking) -> None:
         """Ask once to repair an edit that cannot be run, and once more one that crashed."""
@@ -263,7 +207,7 @@ class Search:
 
     def _finish(self) -> None:
         looks = {t.trial_id: t.look for t in self.trials if t.look is not None and t.status is None}
-        ends = finish(looks, self.noise.calibration)
+        ends = finish(looks, self._stages.noise.calibration)
         for trial in self.trials:
             if trial.trial_id in ends and trial.status is None:
                 trial.end = ends[trial.trial_id]
@@ -276,13 +220,9 @@ class Search:
         self.lab.writer.flush()
         self.lab.store.ingest()
 
-    def _spec(self, trial: Trial, seed: int, shard: str, purpose: str) -> RunSpec:
-        assert trial.recipe is not None
-        arm, preflight = f"trial:{trial.trial_id}", purpose == "screen"
-        return self.lab.spec(trial.recipe, 0, seed, shard=shard, arm=arm, purpose=purpose, preflight=preflight)
-
-    def _tell_best(self, trial: Trial, look: keep.Look) -> None:
-        if trial.proposal.placebo or look.effect <= self._best:
+    def _tell_best(self, trial: Trial) -> None:
+        look = trial.look
+        if look is None or trial.proposal.placebo or look.effect <= self._best:
             return
         self._best = look.effect
         over = f"{look.effect:+.4f} nats per token over {look.n} {'pair' if look.n == 1 else 'pairs'}"
