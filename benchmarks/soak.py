@@ -7,6 +7,7 @@ real SDK, and runs what it writes in the real sandbox. Prints one row per figure
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -176,19 +177,26 @@ def figures_of_trials(study: Study, trials: int) -> list[Figure]:
     share = false / max(1, sum(kept.values()))
     statuses = ", ".join(f"{count} {status}" for status, count in Counter(r["status"] for r in rows).most_common())
     placebos = [row["status"] for row in rows if row["placebo"]]
+    lost = sum(row["status"] is None for row in rows) + len(proposals_answered(store) - {r["title"] for r in proposed})
     return [
         ("trials with one outcome", f"{len(rows)} ({statuses})", str(trials), len(rows) == trials),
-        ("proposals without an outcome", str(sum(r["status"] is None for r in rows)), "0", True),
+        ("proposals without an outcome", str(lost), "0", not lost),
         ("kept that are not truly good", f"{false} of {sum(kept.values())} ({share:.1%})", "<= 5 %", share <= 0.05),
         ("truly good that were kept", f"{kept['good']} of {good}", "", kept["good"] > 0),
         ("placebos kept", f"{placebos.count('kept')} of {len(placebos)}", "", True),
     ]
 
 
+def proposals_answered(store: Store) -> set[str]:
+    """Titles of all proposals in recorded answers, but for the last answer's, which may be more than were wanted."""
+    calls = store.rows("select request_id, answer from llm_calls where purpose = 'propose' order by request_id")
+    answers = [json.loads(row["answer"]) for row in calls if row["answer"]]
+    found = [[b["input"]["title"] for b in one["content"] if b["type"] == "tool_use"] for one in answers]
+    return {title for titles in found[:-1] for title in titles if not title.startswith(("misfit", "crash"))}
+
+
 def figures_of_requests(study: Study, log: Path) -> list[Figure]:
     """Whether anything was paid for twice, or lost."""
-    import json
-
     sent = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     answered = sum(one["path"] == "/v1/messages" and one["status"] == 200 and one["sent"] for one in sent)
     calls = Store(study.path).rows("select stop_reason, cost_usd, answer from llm_calls")

@@ -29,8 +29,11 @@ def refuse(recipe: Recipe, baseline: Recipe) -> str | None:
     to what is plainly wrong and costs no run; it contains nothing, since Python can say all of it in other words. What
     contains a recipe is the sandbox that it runs in.
     """
-    if recipe.source == baseline.source:  # knob values are numbers, which the search itself writes down
-        return None
+    # Knob values are numbers, which the search itself writes down.
+    return None if recipe.source == baseline.source else _refuse(recipe, baseline)
+
+
+def _refuse(recipe: Recipe, baseline: Recipe) -> str | None:
     if len(recipe.text) > words.MAX_CHARACTERS:
         return f"The recipe is {len(recipe.text)} characters long; {words.MAX_CHARACTERS} are more than any needs."
     try:
