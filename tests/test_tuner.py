@@ -1,6 +1,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,13 @@ def test_asked_again_without_news_it_answers_the_same() -> None:
     assert proposer.propose(4, outcomes) == later
 
 
+def test_it_waits_for_the_batch_that_it_learns_from() -> None:
+    _, outcomes = run(tuner(), limit=12)
+    under_way = [*outcomes[:-1], replace(outcomes[-1], ended=False)]
+    assert tuner().propose(4, under_way) is None
+    assert tuner().propose(4, outcomes) not in (None, [])
+
+
 def test_what_ends_out_of_order_changes_nothing() -> None:
     whole, outcomes = run(tuner(), limit=12)
     expected = tuner().propose(4, outcomes)
@@ -99,11 +107,11 @@ def test_it_stays_away_from_crashes() -> None:
 
 
 def test_other_proposers_and_refused_trials_are_passed_over() -> None:
-    first = tuner().propose(4, [])
+    first = tuner().propose(4, []) or []
     foreign = [Outcome("tune-the-baseline", "kept", screen_difference=1.0), Outcome("swiglu", "crashed")]
     refused = [Outcome(proposal.slug, "refused") for proposal in first]
     assert tuner().propose(4, foreign) == first
-    following = tuner().propose(4, [*foreign, *refused])
+    following = tuner().propose(4, [*foreign, *refused]) or []
     assert len(following) == 4
     assert not {one.slug for one in following} & {one.slug for one in first}
 
