@@ -72,8 +72,10 @@ def expectation_sentences(found: Expectations) -> list[str]:
     if not found.measured:
         return []
     sentences = [
-        f"{count_of(found.measured, 'trial')} of {found.told} with an expected effect reached confirmation; of these, "
-        f"{found.right_sign} ({percent(found.right_sign / found.measured)}) have an effect of the expected sign."
+        f"{found.told - found.measured} of {count_of(found.told, 'trial')} with an expected effect showed nothing at "
+        f"the screen, or could not be run. Of the {found.measured} that were confirmed, {found.right_sign} "
+        f"({percent(found.right_sign / found.measured)}) have an effect of the expected sign, as most that pass the "
+        "screen would."
     ]
     if found.ranks is not None:
         sentences.append(f"Rank correlation of expected and measured effects: {found.ranks:+.2f}.".replace("-", "−"))

@@ -188,7 +188,8 @@ def test_expectations_are_held_against_what_was_measured() -> None:
     assert found.optimism == pytest.approx(4.5)  # of 3, 4, 5 and never
     assert found.kept_optimism == pytest.approx(3.5)
     sentences = " ".join(expectation_sentences(found))
-    assert "4 trials of 5 with an expected effect reached confirmation; of these, 3 (75 %)" in sentences
+    assert sentences.startswith("1 of 5 trials with an expected effect showed nothing at the screen")
+    assert "Of the 4 that were confirmed, 3 (75 %)" in sentences
     assert "Expected gains are 4.5 times the measured ones" in sentences
 
 
