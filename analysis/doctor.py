@@ -11,7 +11,7 @@ from importlib import metadata, util
 
 from data.errors import ScaleproofError
 
-NEEDED = ("torch", "lightning", "duckdb", "scipy", "numpy", "altair", "vl-convert-python", "pyarrow")
+NEEDED = ("torch", "lightning", "safetensors", "duckdb", "scipy", "numpy", "altair", "vl-convert-python", "pyarrow")
 EXTRAS = {"optuna": "scaleproof[optuna]", "tokenizers": "scaleproof[bpe]"}
 KEY = "ANTHROPIC_API_KEY"
 LEAST_MEMORY_BYTES = 3 * 2**30
