@@ -137,11 +137,12 @@ def test_two_devices_share_a_cell_and_come_out_as_they_would_without(bench: Benc
     assert bench.row(free)["val_loss"] == caged["val_loss"]
 
 
-LOOKS = """
+REPOSITORY = Path(scaling.training.__file__).parent.parent
+LOOKS = f"""
 import os, glob
-seen = [dict(os.environ).get("SECRET"), glob.glob("/home/*/*") + glob.glob("/root/*"), glob.glob("/work/*/*.md")]
+files = [one for one in glob.glob({str(Path.home())!r} + "/.*") if os.path.isfile(one)]
+seen = [dict(os.environ).get("SECRET"), files, glob.glob({str(REPOSITORY)!r} + "/*.md")]
 shards = [line.split()[-1] for line in open("/proc/self/maps") if "study" in line or "tokens/" in line]
-secret = [name for name in os.listdir("/") if name in ("home", "etc")]
 raise ValueError(repr(("seen", seen, shards)))
 """
 
