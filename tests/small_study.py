@@ -176,7 +176,8 @@ ON_THE_CLOCKS_AXIS |= {"leave_top_rung_out_error", "smallest_saving"}
 
 def rows_without_clock(study: Study, view: str) -> list[str]:
     """All rows of a view, in a fixed order, without what the clock decides."""
-    return sorted(repr(_without_clock(row)) for row in Store(study.path).rows(f"select * from {view}"))
+    rows = Store(study.path).rows(f"select * from {view}")
+    return sorted(repr(_without_clock(row)) for row in rows if not str(row.get("name")).startswith("worked:"))
 
 
 def _without_clock(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import socket
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import torch
@@ -69,11 +71,19 @@ def train(task: Task, channel: socket.socket) -> None:
             fed = Fed(wire, spec.rung, first)
             return fed if spec.rung.devices == 1 else Shared(fed, spec, first)
 
+        _forget_helpers()
         with peers(_train_along, task, spec):
             _, module = Course(recipe, spec, task.vocab_size, CHECKPOINT).fit(feed, note)
         wire.send(
             "weights", pack(module.model), peak=peak_memory_bytes(module.device), device=device_name(module.device)
         )
+
+
+def _forget_helpers() -> None:
+    """Let multiprocessing start helpers of its own here: those that the fork remembers are out of the cell's reach."""
+    forkserver._forkserver.__dict__.update(forkserver.ForkServer().__dict__)
+    resource_tracker._resource_tracker.__dict__.update(resource_tracker.ResourceTracker().__dict__)
+    vars(multiprocessing.current_process())["_config"].pop("tempdir", None)
 
 
 def _train_along(task: Task, spec: RunSpec) -> None:
