@@ -12,7 +12,7 @@ import torch
 
 from data.errors import ScaleproofError
 from scaling.executor import die_with_parent, ignore_interrupts
-from scaling.runs import Job, RunSpec
+from scaling.runs import Job, RunSpec, TimingSpec
 from scaling.timing import time_pair
 from scaling.training import train
 
@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 def work(study_path: Path, job: Job, environment: Mapping[str, str], sender: Connection) -> None:
     """Do one job; sends None when it is done, or a sentence when this machine could not do it."""
-    perform(lambda: _do(study_path, job), environment, sender)
+    perform(lambda: do_job(study_path, job, train, time_pair), environment, sender)
 
 
 def perform(do: Callable[[], None], environment: Mapping[str, str], sender: Connection) -> None:
@@ -43,8 +43,11 @@ def perform(do: Callable[[], None], environment: Mapping[str, str], sender: Conn
     sender.close()
 
 
-def _do(study_path: Path, job: Job) -> None:
+def do_job(
+    study_path: Path, job: Job, make: Callable[[Path, RunSpec], None], time_two: Callable[[Path, TimingSpec], None]
+) -> None:
+    """Make the run that a job describes, or take its timing."""
     if isinstance(job, RunSpec):
-        train(study_path, job)
+        make(study_path, job)
     else:
-        time_pair(study_path, job)
+        time_two(study_path, job)

@@ -65,16 +65,16 @@ class Asking:
         """Ask for another proposal in the place of the trial's."""
         self._repairs[self._put(self.proposer.repair, trial.proposal, failure)] = trial
 
-    def proposals(self) -> tuple[bool, list[Proposal]]:
-        """Whether an answer has come, and what it holds: nothing where more trials must end first, or none are left.
+    def proposals(self) -> list[Proposal]:
+        """Those that have come; none where none came yet, where more trials must end first, or where none are left.
 
         Raises whatever the proposer raised.
         """
         if self._proposals is None or not self._proposals.done():
-            return False, []
+            return []
         answer, self._proposals = self._proposals.result(), None
         self.exhausted = answer == []
-        return True, answer or []
+        return answer or []
 
     def repairs(self) -> list[tuple[Trial, Proposal | None]]:
         """Those that have come, in the order of their trials; raises whatever the proposer raised."""

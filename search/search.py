@@ -135,7 +135,7 @@ class Search:
         return [*proposals, *(self.placebo(PLACEBO_TRIAL + number) for number in numbers)]
 
     def _take_answers(self, asking: Asking) -> None:
-        _, proposals = asking.proposals()
+        proposals = asking.proposals()
         if proposals:
             self._asked_at = -1
             proposals = self._with_placebos(proposals)

@@ -6,19 +6,12 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from scaling.runs import Job, RunSpec
-from scaling.worker import perform
+from scaling.runs import Job
+from scaling.worker import do_job, perform
 from search.sandbox.minder import train
 from search.sandbox.timed import time_pair
 
 
 def work(study_path: Path, job: Job, environment: Mapping[str, str], sender: Connection) -> None:
     """Do one job in cells; sends None when it is done, or a sentence when this machine could not do it."""
-    perform(lambda: _do(study_path, job), environment, sender)
-
-
-def _do(study_path: Path, job: Job) -> None:
-    if isinstance(job, RunSpec):
-        train(study_path, job)
-    else:
-        time_pair(study_path, job)
+    perform(lambda: do_job(study_path, job, train, time_pair), environment, sender)
