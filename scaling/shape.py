@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from data.locks import write_aside
 from scaling.ladder import Rung
 from scaling.loading import LoadedRecipe, RecipeError, check_logits, said
 
@@ -61,14 +61,26 @@ def count_params(model: nn.Module) -> tuple[int, int]:
 
 def cached(folder: Path, recipe_hash: str, recipe: LoadedRecipe, *, rung: Rung, base: Rung, vocab_size: int) -> Shape:
     """Like `measure`, kept in a file per recipe, rung and horizon: a knob that follows tokens may change the shape."""
-    sizes = [one.model_dump(exclude={"name"}) for one in (rung, base)]
+    path = shape_file(folder, recipe_hash, (rung, base), vocab_size)
+    return read_shape(path) or keep_shape(path, measure(recipe, rung, base, vocab_size))
+
+
+def shape_file(folder: Path, recipe_hash: str, rungs: tuple[Rung, Rung], vocab_size: int) -> Path:
+    """Where the shape of a recipe at a rung, beside its rung 0, is kept."""
+    sizes = [one.model_dump(exclude={"name"}) for one in rungs]
     key = hashlib.blake2b(json.dumps([sizes, vocab_size], sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = folder / f"{recipe_hash}-{key}.json"
+    return folder / f"{recipe_hash}-{key}.json"
+
+
+def read_shape(path: Path) -> Shape | None:
+    """What is kept there, or None."""
     with contextlib.suppress(OSError, ValueError, TypeError):  # not there, or torn by a power cut
         return Shape(**json.loads(path.read_text(encoding="utf-8")))
-    shape = measure(recipe, rung, base, vocab_size)
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    aside.write_text(json.dumps(asdict(shape)), encoding="utf-8")
-    aside.replace(path)
+    return None
+
+
+def keep_shape(path: Path, shape: Shape) -> Shape:
+    """Keep it for the next run, and give it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, json.dumps(asdict(shape)).encode())
     return shape

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-from dataclasses import asdict
-
-from data.locks import write_aside
 from data.study import Study
 from data.tokens import TokenSet
 from scaling.runs import RunSpec
-from scaling.shape import Shape
+from scaling.shape import Shape, keep_shape, read_shape, shape_file
 
 
 class Sizes:
@@ -19,19 +13,13 @@ class Sizes:
 
     def __init__(self, study: Study, spec: RunSpec, tokens: TokenSet) -> None:
         """Look in the study's folder of sizes."""
-        rungs = [one.model_dump(exclude={"name"}) for one in (spec.rung, spec.base)]
-        parts = json.dumps([rungs, tokens.vocab_size], sort_keys=True).encode()
-        key = hashlib.blake2b(parts, digest_size=8).hexdigest()
-        self._path = study.shapes / f"{spec.recipe_hash}-{key}.told.json"
+        counted = shape_file(study.shapes, spec.recipe_hash, (spec.rung, spec.base), tokens.vocab_size)
+        self._path = counted.with_suffix(".told.json")
 
     def read(self) -> Shape | None:
         """What is known, or None."""
-        with contextlib.suppress(OSError, ValueError, TypeError):  # not there, or torn by a power cut
-            return Shape(**json.loads(self._path.read_text(encoding="utf-8")))
-        return None
+        return read_shape(self._path)
 
     def keep(self, size: Shape) -> Shape:
         """Keep it for the next run, and give it back."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(self._path, json.dumps(asdict(size)).encode())
-        return size
+        return keep_shape(self._path, size)
