@@ -51,9 +51,8 @@ def enter_and_work(entry: Entry, work: Work) -> NoReturn:
         waiting = os.getpid()
         child = os.fork()
         if not child:
-            os.close(entry.status)
             _work(entry, work, waiting)
-        entry.channel.close()
+        _close_all_but({0, 1, 2, entry.status})
         _, status = os.waitpid(child, 0)
         os.write(entry.status, status.to_bytes(4, "little"))
     except BaseException:
@@ -63,7 +62,7 @@ def enter_and_work(entry: Entry, work: Work) -> NoReturn:
 
 
 def _settle(entry: Entry) -> None:
-    """Leave the terminal, the owner's signal handlers, environment and open files behind."""
+    """Leave the terminal, the owner's signal handlers, its environment, its input and its output behind."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -71,19 +70,26 @@ def _settle(entry: Entry) -> None:
     os.dup2(nothing, 0)
     os.dup2(entry.output, 1)
     os.dup2(entry.output, 2)
-    _close_all_but({0, 1, 2, entry.channel.fileno(), entry.status})
+    _bound_numbers_of_files()
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     _forget_environment()
 
 
+def _bound_numbers_of_files() -> None:
+    """Let no open file get a number far above those in use: in the cell, this process cannot list its own."""
+    used = max(int(one.name) for one in Path("/proc/self/fd").iterdir())
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(used + 1, min(now, OPEN_FILES)), most))
+
+
 def _close_all_but(kept: set[int]) -> None:
+    """Close what the owner had open, and what libraries open anew in a fork; some end a fork that lacks theirs."""
     below = 0
-    for descriptor in sorted(kept):
+    for descriptor in (*sorted(kept), resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
         if below < descriptor:  # an empty range that starts at 0 would close everything
             os.closerange(below, descriptor)
         below = descriptor + 1
-    os.closerange(below, max(map(int, (one.name for one in Path("/proc/self/fd").iterdir()))) + 1)
 
 
 def _forget_environment() -> None:
@@ -101,6 +107,7 @@ def _work(entry: Entry, work: Work, waiting: int) -> NoReturn:
     status = 1
     try:
         namespaces.die_with(waiting)
+        _close_all_but({0, 1, 2, entry.channel.fileno()})
         os.chdir(entry.folder)
         _limit(entry.limits, gpu=entry.gpu)
         gc.freeze()
