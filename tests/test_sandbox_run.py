@@ -203,8 +203,9 @@ def test_reseeding_does_not_reorder_the_data(bench: Bench) -> None:
 
 def test_a_malicious_checkpoint_and_links_touch_nothing_outside(bench: Bench, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
-    victim.mkdir(mode=0o500)
+    victim.mkdir()
     (victim / "kept").touch()
+    victim.chmod(0o500)
     code = (
         "import os, pickle\n"
         f"class Bomb:\n    def __reduce__(self):\n        return os.system, ('touch {victim}/bombed /run/bombed',)\n"
