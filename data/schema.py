@@ -69,7 +69,7 @@ KINDS: dict[str, Kind] = {
         "trials",
         ("trial_id",),
         _columns(
-            text="trial_id proposer title hypothesis category status recipe_hash expected_scaling",
+            text="trial_id slug exchange proposer title hypothesis category status recipe_hash expected_scaling",
             note="source reason patch scale_rule",
             json="knobs",
             boolean="placebo",
@@ -184,7 +184,7 @@ KINDS: dict[str, Kind] = {
         "llm_calls",
         ("request_id",),
         _columns(
-            text="request_id trial_id purpose model stop_reason refusal_category",
+            text="request_id exchange slug purpose model stop_reason refusal_category api_request_id",
             note="error",
             json="answer",
             integer="input_tokens output_tokens cached_tokens cache_write_tokens",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from data.errors import ScaleproofError
 from scaling.edits import Edit
 
 ExpectedScaling = Literal["constant", "shrinks", "small only", "harmful", "unknown"]
@@ -26,7 +27,7 @@ class Proposal:
     edit follows scale; expected_scaling what its proposer expects of it up the ladder, to be held against the verdict.
     placebo: changes nothing but the random stream. cost_usd: what it cost to propose. expected_effect: what its
     proposer expects it to take off the finished loss on rung 0, nats per token. proposer: who made it, where that is
-    not the search's own proposer.
+    not the search's own proposer. exchange: the conversation with a model that it came from.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Proposal:
     cost_usd: float = 0.0
     expected_effect: float | None = None
     proposer: str | None = None
+    exchange: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a slug or an expected scaling that no reader would understand."""
@@ -82,6 +84,10 @@ class Failure:
     reason: str
 
 
+class ProposerGoneError(ScaleproofError):
+    """Nobody proposes any more for now; what was begun can be finished, and the same command goes on later."""
+
+
 class Proposer(Protocol):
     """Where proposals come from."""
 
@@ -98,11 +104,13 @@ class Proposer(Protocol):
 
         None says: not before more of the history has ended. Asked again from the start, as a resumed search does, it
         gives the same lists again, whether from a record of what it gave or since they follow from the history alone.
-        It may take its time: the search asks in a thread of its own.
+        It may take its time: the search asks in a thread of its own. Raises ProposerGoneError.
         """
 
     def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
         """A proposal in the place of one that could not be tried, of the same slug, or None to leave it.
 
-        Asked again for the same proposal and failure kind, it gives the same answer.
+        Asked again for the same proposal and failure kind, it gives the same answer. One that brings nothing but cost
+        something is answered with the proposal as it was, at its cost so far. Asked in a thread of its own, beside
+        that of `propose`. Raises ProposerGoneError.
         """

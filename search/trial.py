@@ -76,6 +76,8 @@ class Trial:
         proposal, end = self.proposal, self.end
         row: dict[str, Any] = {
             "trial_id": self.trial_id,
+            "slug": proposal.slug,
+            "exchange": proposal.exchange,
             "proposer": "placebo" if proposal.placebo else proposal.proposer or proposer,
             "title": proposal.title,
             "hypothesis": proposal.hypothesis,

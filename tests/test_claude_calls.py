@@ -30,12 +30,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_an_answer_comes_with_what_it_cost_and_is_a_row(desk: Desk) -> None:
     desk.replies = [tools(("query", {"sql": "select 1"}))]
     tool = {"name": "query", "input_schema": {"type": "object"}, "description": "x" * 4000}
-    given = request(tools=[tool], effort="high", tool_choice={"type": "auto"}, trial_id="t1")
+    given = request(tools=[tool], effort="high", tool_choice={"type": "auto"}, slug="t1")
     answer = desk.caller().ask(given)
     assert answer.stop_reason == "tool_use"
     assert [call["input"] for call in answer.tool_calls()] == [{"sql": "select 1"}]
     (row,) = desk.rows()
-    assert (row["request_id"], row["trial_id"], row["purpose"], row["model"]) == ("e0001.t1", "t1", "propose", MODEL)
+    assert (row["request_id"], row["slug"], row["purpose"], row["model"]) == ("e0001.t1", "t1", "propose", MODEL)
     used = desk.server.asked()[0].usage
     assert used["input_tokens"] > 1000
     assert row["cost_usd"] == pytest.approx((used["input_tokens"] * 4 + used["output_tokens"] * 20) / 1e6)

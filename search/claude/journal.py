@@ -19,7 +19,7 @@ ASKED, LOST, WITHDRAWN, REJECTED, IN_BATCH = "asked", "lost", "withdrawn", "reje
 _NO_ANSWER = frozenset({ASKED, WITHDRAWN, REJECTED, IN_BATCH})
 
 _PAGE = 400
-_NAMED = ("purpose", "model", "trial_id")
+_NAMED = ("purpose", "model", "exchange", "slug")
 _COLUMNS = tuple(KINDS["llm_call"].columns)
 
 
@@ -147,7 +147,8 @@ class Journal:
         name = key or request.key
         row: dict[str, Any] = {
             "request_id": name,
-            "trial_id": request.trial_id,
+            "exchange": request.exchange,
+            "slug": request.slug,
             "purpose": request.purpose,
             "model": request.model,
             "stop_reason": stop_reason,
@@ -192,7 +193,8 @@ def _batch(key: str, detail: dict[str, Any]) -> Batch:
 
 def _unasked(told: dict[str, Any]) -> Request:
     key, purpose, model = (told.get(name) or "" for name in ("key", "purpose", "model"))
-    return Request(key=key, purpose=purpose, model=model, messages=[], max_tokens=1, trial_id=told.get("trial_id"))
+    exchange, slug = told.get("exchange"), told.get("slug")
+    return Request(key=key, purpose=purpose, model=model, messages=[], max_tokens=1, exchange=exchange, slug=slug)
 
 
 def _answer(row: dict[str, Any]) -> Answer:

@@ -15,6 +15,7 @@ class Request:
 
     key: its name in the journal, stable over restarts; a request of a known key is answered from the journal.
     purpose: what it is for, in one word. effort: how much the model shall think, None for its own default.
+    exchange: the conversation that it belongs to. slug: that of the proposal to be repaired.
     """
 
     key: str
@@ -26,7 +27,8 @@ class Request:
     tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: dict[str, Any] | None = None
     effort: str | None = None
-    trial_id: str | None = None
+    exchange: str | None = None
+    slug: str | None = None
 
     def prompt(self) -> dict[str, Any]:
         """What is counted as input."""

@@ -52,7 +52,8 @@ class Repairs:
             messages=[{"role": "user", "content": told}],
             max_tokens=self._settings.max_tokens,
             effort=self._settings.efforts[0],
-            trial_id=broken.slug,
+            exchange=broken.exchange,
+            slug=broken.slug,
         )
 
     def _read(self, answer: Answer, broken: Proposal) -> Proposal | None:
