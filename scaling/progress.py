@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -11,12 +12,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from scaling.runs import Job, TimingSpec
 
 
-class RichProgress:
-    """A bar per stage; where the output is no terminal, a line per stage."""
+LINE_SECONDS = 300.0
 
-    def __init__(self, console: Console) -> None:
-        """Draw on `console`."""
-        self._console = console
+
+class RichProgress:
+    """A bar per stage; where the output is no terminal, a line at its start and another every five minutes."""
+
+    def __init__(self, console: Console, line_seconds: float = LINE_SECONDS) -> None:
+        """Draw on `console`; without a terminal, `line_seconds` apart."""
+        self._console, self._line_seconds = console, line_seconds
+        self._told = time.monotonic()
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description:<44}"),
@@ -61,6 +66,7 @@ class RichProgress:
         """`done` trials have ended; `now` says what is under way."""
         if self._task is not None:
             self._bars.update(self._task, completed=done, done=done, last=now)
+            self._tell(self._task)
 
     def ended(self, job: Job) -> None:
         """One job of the stage has ended."""
@@ -70,6 +76,14 @@ class RichProgress:
         self._bars.update(
             self._task, advance=cost(job), done=task.fields["done"] + 1, last=f"{job.rung.name} {job.arm}"
         )
+        self._tell(self._task)
+
+    def _tell(self, task: TaskID) -> None:
+        if self._console.is_terminal or time.monotonic() - self._told < self._line_seconds:
+            return
+        self._told = time.monotonic()
+        fields = self._bars.tasks[self._bars.task_ids.index(task)].fields
+        self.say(f"  {fields['done']}/{fields['count']} {fields['noun']}, {fields['last']}")
 
     def say(self, text: str) -> None:
         """Print the best answer so far, above the bars; what a model wrote in it is no markup."""

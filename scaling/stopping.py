@@ -11,18 +11,23 @@ from types import FrameType
 
 
 class StoppedError(KeyboardInterrupt):
-    """The work was asked to stop, and did; what has ended is kept."""
+    """The work was asked to stop, and did; what has ended is kept.
+
+    Also how a wait ends whose outcome nobody wants any more.
+    """
 
 
 class Stopping:
     """Whether to stop, and a file descriptor that wakes whoever waits; see `heed_signals`.
 
-    `event` is for threads that wait for something else; `wake` may be called from any thread, for any news.
+    `event` is for threads that wait for something else: once it is set, they are to end. `wake` may be called from any
+    thread, for any news.
     """
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.event = threading.Event()
+        self._asked = False
         self._readable, self._writable = os.pipe()
         os.set_blocking(self._readable, False)
         os.set_blocking(self._writable, False)
@@ -30,12 +35,17 @@ class Stopping:
     @property
     def asked(self) -> bool:
         """Whether to stop."""
-        return self.event.is_set()
+        return self._asked
 
     def ask(self) -> None:
         """Ask to stop."""
-        self.event.set()
+        self._asked = True
+        self.release()
         self.wake()
+
+    def release(self) -> None:
+        """Let threads that wait for something else end: nobody wants what they wait for."""
+        self.event.set()
 
     def wake(self) -> None:
         """Make `fileno` readable."""
@@ -72,7 +82,7 @@ def heed_signals(stopping: Stopping, say: Callable[[str], None]) -> Iterator[Non
         if stopping.asked:
             raise KeyboardInterrupt
         stopping.ask()
-        say("Stopping after the runs under way; ask again to stop at once.")
+        say("Stopping after what is under way; ask again to stop at once.")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from scaling.lab import Lab
 
@@ -33,6 +36,21 @@ class WorkClock:
         """Whether nothing more is to be proposed after so many trials."""
         late = self._hours is not None and self.seconds >= self._hours * SECONDS_PER_HOUR
         return late and trials >= self._trials
+
+    @contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Call `wake`, in a thread, when the hours are over."""
+        if self._hours is None:
+            yield
+            return
+        left = max(self._hours * SECONDS_PER_HOUR - self.seconds, 0.0)
+        timer = threading.Timer(min(left, threading.TIMEOUT_MAX), wake)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def note(self, trials: int) -> None:
         """Write down the time worked, and that there are so many trials."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.errors import InputError
-from search.proposals import Failure, Outcome, Proposal, Proposer
+from search.proposals import Failure, Outcome, Proposal, Proposer, ProposerGoneError
 
 USD_PER_HOUR = 2.0
 """What an hour of runs is taken to cost: about the rent of one large GPU. It decides how money and time compare: at 0
@@ -107,6 +107,7 @@ class MixedProposer:
         self._record, self._choices = record, dict(recorded)
         self._given = dict.fromkeys(self._arms, 0)
         self._exhausted: set[str] = set()
+        self._gone: ProposerGoneError | None = None
         self._number = 0
 
     @property
@@ -118,6 +119,8 @@ class MixedProposer:
         """Ask the proposer chosen for this batch; None when that one wants to wait, empty when all are exhausted.
 
         While one that was chosen just now waits, another is chosen; one whose choice was recorded before is waited for.
+        Where nobody answers one of them the others go on; once they have nothing left, that one's ProposerGoneError is
+        raised.
         """
         if self._number in self._choices:
             given = self._ask(self._choices[self._number], count, history)
@@ -132,6 +135,8 @@ class MixedProposer:
                 return given
             if given is None:
                 waiting.add(name)
+        if self._gone is not None and not waiting:
+            raise self._gone
         return None if waiting else []
 
     def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
@@ -146,7 +151,10 @@ class MixedProposer:
         return {name: found.get(name, Worth()) for name in (*self._arms, *(found.keys() - self._arms.keys()))}
 
     def _ask(self, name: str, count: int, history: Sequence[Outcome]) -> list[Proposal] | None:
-        proposals = self._arms[name].propose(min(count, self._arms[name].batch), history)
+        try:
+            proposals = self._arms[name].propose(min(count, self._arms[name].batch), history)
+        except ProposerGoneError as gone:
+            self._gone, proposals = gone, []
         if proposals:
             self._given[name] += len(proposals)
             self._number += 1

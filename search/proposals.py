@@ -56,7 +56,8 @@ class Proposal:
 class Outcome:
     """How a proposal ended on rung 0, in nats per token, positive better.
 
-    screen_difference is that of its one screening pair; effect and its 90 % interval are there once it was confirmed.
+    screen_difference is that of its one screening pair; effect and its 90 % interval are there once several pairs have
+    confirmed it, since nobody who proposes may learn what a single confirmation run gave.
     ended: whether nothing more will be run for it in this search. seconds: what its runs took. The proposal is there
     for proposers that read what others tried.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from scaling.edits import EditError, Recipe
 from scaling.lab import Lab
@@ -12,20 +12,17 @@ from search.asking import Asking
 from search.calibration import measure_noise
 from search.clock import WorkClock
 from search.finish import finish
-from search.proposals import Failure, Proposal, Proposer, TrialStatus
+from search.places import Placebo, Places
+from search.proposals import Failure, Proposer, TrialStatus
 from search.references import References
 from search.settings import SearchSettings
 from search.stages import Stages, screen_seeds
 from search.trial import Trial
 from search.wanted import Wanted
 
-PLACEBO_TRIAL = 100
-"""Placebo trials shift the random stream by other amounts than the calibration's placebos."""
-
 LEAD = 2
 """Trials for each worker that are to wait in the queue: the next are asked for before fewer do."""
 
-Placebo = Callable[[int], Proposal]
 Door = Callable[[Recipe], str | None]
 """Says in one sentence what an edited recipe must not be run for, or None."""
 
@@ -48,18 +45,23 @@ class Search:
         learning_rate: float,
         door: Door = lambda recipe: None,
         clock: WorkClock | None = None,
+        account: Callable[[], str] = str,
     ) -> None:
         """Search with `lab`; `placebo(k)` is the k-th proposal that changes nothing but the random stream.
 
         `learning_rate` is the baseline's own, at rung 0, which is bracketed. When `clock` is over, no more is
-        proposed.
+        proposed. `account` says in a few words what the proposer has cost.
         """
-        self.lab, self.baseline, self.settings, self.placebo = lab, baseline, settings, placebo
+        self.lab, self.baseline, self.settings, self._account = lab, baseline, settings, account
         self.learning_rate, self.door, self.clock = learning_rate, door, clock or WorkClock(lab, "search", None)
+        self._places = Places(settings, placebo)
         self.references = References(lab, baseline, placebo, keep.references_for(settings.trials))
         self.trials: list[Trial] = []
         self._wanted = Wanted()
         self._by_hash: dict[str, Trial] = {}
+        self._settled = {
+            row["trial_id"] for row in lab.store.rows("select trial_id from trials where status is not null")
+        }
         self._best = 0.0
 
     def run(self, proposer: Proposer) -> list[Trial]:
@@ -67,10 +69,11 @@ class Search:
 
         Raises:
             StoppedError: when the user asked to stop; the runs under way have ended, and all is kept.
+            ProposerGoneError: when nobody proposes any more for now; what was begun has ended, and is settled.
         """
         seeds = screen_seeds(self.settings)
         self._proposer, self._asked_at = proposer.name, -1
-        with Asking(proposer, self.lab.stopping.wake) as asking:
+        with Asking(proposer, self.lab.stopping) as asking, self.clock.waking(self.lab.stopping.wake):
             self._ask(asking)  # a model thinks while the calibration runs
             noise = measure_noise(
                 self.lab, self.baseline, self.references, seeds=seeds, learning_rate=self.learning_rate
@@ -79,6 +82,8 @@ class Search:
             self.lab.progress.begin_trials(f"Search: {proposer.name}", self.settings.trials)
             self._work(asking)
         self._finish()
+        if asking.gone is not None:
+            raise asking.gone
         return self.trials
 
     def _work(self, asking: Asking) -> None:
@@ -91,16 +96,19 @@ class Search:
                     launcher.start(self._wanted.next())
             elif not executor.running:
                 raise StoppedError
-            if not (executor.running or asking.busy):
-                return
+            if not executor.running:
+                if not asking.busy:
+                    return
+                if self.clock.is_over(len(self.trials)):
+                    asking.give_up()
             for spec in launcher.ended():
                 for trial in self._wanted.ended(spec.run_id):
                     self._go_on(trial, asking)
-            self.lab.progress.trials(self._ended, self._now(executor.running))
+            self.lab.progress.trials(self._ended, ", ".join(filter(None, self._now(asking))))
 
-    def _now(self, running: int) -> str:
-        spent = sum(trial.proposal.cost_usd for trial in self.trials)
-        return f"{running} running" + (f", {spent:.2f} USD spent" if spent else "")
+    def _now(self, asking: Asking) -> tuple[str, ...]:
+        waiting = f"waiting for {self._proposer}" if asking.busy else ""
+        return f"{self.lab.launcher.executor.running} running", waiting, self._account()
 
     @property
     def _ended(self) -> int:
@@ -115,30 +123,14 @@ class Search:
         if self.clock.is_over(len(self.trials)):
             asking.exhausted = True
             return
-        places = range(len(self.trials), len(self.trials) + room)
         self._asked_at = self._ended
-        asking.ask(room - sum(map(self._is_placebo, places)), [trial.outcome() for trial in self.trials])
-
-    def _is_placebo(self, place: int) -> bool:
-        every = self.settings.placebo_every
-        return place % every == min(every, self.settings.trials) // 2
-
-    def _with_placebos(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """The proposals, and after them the placebos whose places they have reached."""
-        place, numbers, left = len(self.trials), [], len(proposals)
-        while (left or self._is_placebo(place)) and place < self.settings.trials:
-            if self._is_placebo(place):
-                numbers.append(place // self.settings.placebo_every)
-            else:
-                left -= 1
-            place += 1
-        return [*proposals, *(self.placebo(PLACEBO_TRIAL + number) for number in numbers)]
+        asking.ask(self._places.others(len(self.trials), room), [trial.outcome() for trial in self.trials])
 
     def _take_answers(self, asking: Asking) -> None:
         proposals = asking.proposals()
         if proposals:
             self._asked_at = -1
-            proposals = self._with_placebos(proposals)
+            proposals = self._places.filled(len(self.trials), proposals)
         for proposal in proposals:
             self.trials.append(Trial(len(self.trials), proposal))
         if proposals:
@@ -148,10 +140,12 @@ class Search:
         for trial, repaired in asking.repairs():
             failure = trial.failure
             assert failure is not None
-            if repaired is None or repaired.edit == trial.proposal.edit:
+            unchanged = repaired is None or repaired.edit == trial.proposal.edit
+            trial.proposal = repaired or trial.proposal  # its cost has grown
+            if unchanged:
                 self._stop(trial, "crashed" if failure.kind == "crash" else "rejected", failure.reason)
                 continue
-            trial.proposal, trial.failure, trial.recipe = repaired, None, None
+            trial.failure, trial.recipe = None, None
             self._begin(trial, asking)
 
     def _begin(self, trial: Trial, asking: Asking) -> None:
@@ -171,6 +165,7 @@ class Search:
             return
         trial.recipe = recipe
         self._by_hash[recipe.hash] = trial
+        self._record(trial)
         self._go_on(trial, asking)
 
     def _go_on(self, trial: Trial, asking: Asking) -> None:
@@ -189,6 +184,8 @@ class Search:
                 self._fail(trial, end, asking)
             elif end is not None:
                 self._stop(trial, end.status, end.reason)
+            else:
+                self._record(trial)
             self._tell_best(trial)
 
     def _fail(self, trial: Trial, failure: Failure, asking: Asking) -> None:
@@ -229,4 +226,7 @@ class Search:
         self.lab.progress.say(f"  best so far: {trial.proposal.title}, {over}")
 
     def _record(self, trial: Trial) -> None:
+        """Write down how a trial stands; how it ended, in this command or an earlier one, is not taken back."""
+        if trial.status is None and trial.trial_id in self._settled:
+            return
         self.lab.writer.append("trial", **trial.row(self.baseline, self._proposer))

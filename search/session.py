@@ -49,7 +49,8 @@ def run_search(
     Raises:
         InputError: for settings that are not valid, a key that is missing or refused, and for a baseline that breaks
             the recipe's contract.
-        ScaleproofError: when the work cannot be done, or there is no sandbox for what a model writes.
+        ScaleproofError: when the work cannot be done, there is no sandbox for what a model writes, or nobody proposes
+            any more for now.
     """
     given = given or Overrides()
     settings, wanted = search_settings(study, given), search_mark(study, given)
@@ -63,9 +64,14 @@ def run_search(
     from search.search import Search
 
     baseline = baseline_recipe(study)
+    claude = claude_settings(study, given)
+    if settings.asks_claude:
+        # Before the corpus is read, which takes minutes.
+        from search.claude.key import require_key
+
+        require_key(claude.base_url)
     with open_lab(study, console, workers, worker) as lab:
         knobs = inspect(study, baseline, lab)
-        claude = claude_settings(study, given)
         with open_proposer(lab, settings, claude, baseline, knobs) as (proposer, placebo, door):
             if settings.asks_claude:
                 lab.fact(WRITTEN_BY_MODEL, True)

@@ -58,12 +58,13 @@ class Trial:
 
     def outcome(self) -> Outcome:
         """What a proposer learns of it: never a number of a single confirmation run."""
+        told = self.look if self.look is not None and self.look.n > 1 else None
         return Outcome(
             slug=self.proposal.slug,
             status=self.status or (_SO_FAR[self.look.decision] if self.look else "unresolved"),
-            effect=self.look.effect if self.look else None,
-            effect_low=self.look.low if self.look else None,
-            effect_high=self.look.high if self.look else None,
+            effect=told.effect if told else None,
+            effect_low=told.low if told else None,
+            effect_high=told.high if told else None,
             screen_difference=self.screen_difference,
             ended=self.ended,
             reason=self.reason,
@@ -97,12 +98,13 @@ class Trial:
         }
         if self.recipe is not None:
             row["recipe_hash"] = self.recipe.hash
+        if self.look is not None:
+            row["pairs"] = self.look.n
         if end is not None:
             row |= {
                 "effect": end.effect,
                 "effect_low": end.effect_low,
                 "effect_high": end.effect_high,
-                "pairs": end.pairs,
                 "z": end.z,
                 "p_value": end.p_value,
                 "q_value": end.q_value,

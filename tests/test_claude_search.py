@@ -167,7 +167,7 @@ def test_a_signal_lets_the_runs_under_way_end_and_the_next_command_goes_on(
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert "Stopping after the runs under way" in said
+    assert "Stopping after what is under way" in said
     assert "Traceback" not in said
     cut = Store(study.path).rows("select 1 from runs where status = 'running'")
     assert cut == [], "a run was cut off"

@@ -11,7 +11,7 @@ import pytest
 from data.errors import InputError
 from scaling.edits import Edit
 from search.mixed import MixedProposer, Worth, worth
-from search.proposals import Failure, Outcome, Proposal
+from search.proposals import Failure, Outcome, Proposal, ProposerGoneError
 
 COUNT = 4
 
@@ -246,3 +246,22 @@ def test_worth_counts_ended_trials_and_no_placebo() -> None:
 def test_what_cannot_be_mixed_is_refused(names: str, recorded: dict[int, str], price: float) -> None:
     with pytest.raises(InputError):
         mix([Simulated(name, always(0.1)) for name in names], recorded, usd_per_hour=price)
+
+
+class Gone(Simulated):
+    """Proposes once; then nobody answers."""
+
+    def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal] | None:
+        if self.asked:
+            raise ProposerGoneError("the account may not spend")
+        return super().propose(count, history)
+
+
+def test_where_nobody_answers_one_the_others_go_on_and_its_error_is_told_once_they_have_nothing_left() -> None:
+    gone, free = Gone("gone", lambda place: 0.0), Simulated("free", lambda place: 0.0, supply=12)
+    mixed = MixedProposer([gone, free], seed=0, record=lambda number, name: None, recorded={})
+    history: list[Outcome] = []
+    with pytest.raises(ProposerGoneError, match="may not spend"):
+        while given := mixed.propose(COUNT, history):
+            history += [Outcome(one.slug, "dropped", proposal=one) for one in given]
+    assert Counter(one.proposal.proposer for one in history if one.proposal) == {"gone": COUNT, "free": 12}

@@ -51,8 +51,8 @@ class Given:
             for place, (knob, value) in enumerate(now)
         ]
 
-    def repair(self, proposal: Proposal, failure: Failure) -> None:
-        """What was given is all there is."""
+    def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
+        return None
 
 
 def searched(folder: Path, edits: list[tuple[str, float]], **settings: Any) -> tuple[Bench, list[Trial]]:
