@@ -122,6 +122,11 @@ class Caller:
         with self._lock:
             return self._batches.ask(requests)
 
+    def hold_back(self, request: Request, reason: str) -> None:
+        """Decide for good that a request is not sent: asking it raises RequestRefusedError, in later commands too."""
+        with self._lock:
+            self._journal.reject(request, reason, too_long=False)
+
     def close(self) -> None:
         """Close the connections and the journal."""
         self._wire.close()
