@@ -27,6 +27,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {**one, "shard": shards.get(one["purpose"], "final")} if one["kind"] == "run" else one for one in demo_records()
     ]
     records.append({"kind": "llm_call", "written_at": 1.0, "request_id": "e0001.t1", "cost_usd": 0.5, "answer": CANARY})
+    looked = {"kind": "trial", "effect": 0.1234, "effect_low": 0.1, "z": 3.2, "p_value": 0.01, "q_value": 0.02}
+    for pairs in (1, 2):
+        told = {"status": "dropped", "pairs": pairs, "reason": f"z = 3.20 after {pairs}", "written_at": 2.0}
+        records.append({**looked, **told, "trial_id": f"looked-{pairs}"})
     return write_spool(folder, records)
 
 
@@ -64,6 +68,13 @@ def test_no_run_of_a_confirmation_or_of_a_larger_rung_is_to_be_seen(window: Wind
     assert counted[1:] == [1, "search", 0]
     beyond = "select count(*) from curves where run_id not in (select run_id from runs)"
     assert ask(window, beyond).get("rows") == [[0]], ask(window, beyond)
+
+
+def test_a_trial_that_was_looked_at_after_one_pair_is_told_without_its_numbers(window: Window) -> None:
+    columns = "status, pairs, effect, effect_low, z, p_value, q_value, reason"
+    once, twice = ask(window, f"select {columns} from trials where trial_id like 'looked-%' order by pairs")["rows"]
+    assert once == ["dropped", 1, *[None] * 5, "dropped after one pair"]
+    assert twice == ["dropped", 2, 0.1234, 0.1, 3.2, 0.01, 0.02, "z = 3.20 after 2"]
 
 
 def test_recorded_answers_and_other_tables_are_not_there(window: Window) -> None:

@@ -20,8 +20,15 @@ from data.store import Store
 from search.claude.settings import QueryLimits
 
 _VISIBLE_RUNS = "rung = 0 AND shard = 'search'"
+# A trial that was looked at after one confirmation pair has its effect from that run alone.
+_NOT_OF_ONE_PAIR = ("effect", "effect_low", "effect_high", "z", "p_value", "q_value")
+_VISIBLE_TRIALS = (
+    "SELECT * REPLACE ("
+    + ", ".join(f"CASE WHEN pairs IS DISTINCT FROM 1 THEN {name} END AS {name}" for name in _NOT_OF_ONE_PAIR)
+    + ", CASE WHEN pairs = 1 THEN status || ' after one pair' ELSE reason END AS reason) FROM trials"
+)
 SEEN = {
-    "trials": "SELECT * FROM trials",
+    "trials": _VISIBLE_TRIALS,
     "findings": "SELECT * FROM findings",
     "runs": f"SELECT * FROM runs WHERE {_VISIBLE_RUNS}",
     "curves": f"SELECT * FROM curves WHERE run_id IN (SELECT run_id FROM runs WHERE {_VISIBLE_RUNS})",
