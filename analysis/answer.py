@@ -5,6 +5,7 @@ from typing import Any
 
 from analysis.evidence import Evidence
 from analysis.import_summary import headline, is_imported, summarise
+from analysis.progress import unfinished
 from analysis.wording import count_of, listed, params_text, percent, percent_interval
 
 HELPS = ("transfers", "grows", "shrinks")
@@ -28,12 +29,10 @@ def answer(evidence: Evidence) -> str:
     kept = len(evidence.findings)
     if not evidence.trials:
         return "Nothing is known yet: no trial has been run."
-    if not kept:
-        return _nothing_kept(evidence)
     axis = main_axis(evidence)
     judged = [row for row in evidence.verdicts if row["axis"] == axis and row["arm"].startswith("alone:")]
-    if not judged and evidence.verdict("stack", axis) is None:
-        return _not_promoted(evidence)
+    if not kept or (not judged and evidence.verdict("stack", axis) is None):
+        return unfinished(evidence) or (_not_promoted(evidence) if kept else _nothing_kept(evidence))
     top = evidence.top_rung
     if any(row["frozen"] and row["rung"] == top for row in evidence.aa):
         return (

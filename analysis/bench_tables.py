@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.evidence import Evidence
+from analysis.evidence import GIVEN_UP, UNDER_WAY, Evidence
 from analysis.style import Scene
 from analysis.tables import Table
 from analysis.wording import MISSING, duration, large, number, params_text, percent, shortened, tokens_text
@@ -66,8 +66,10 @@ def _with_error(value: float | None, error: float | None) -> str:
 
 
 def search_table(evidence: Evidence) -> Table:
-    """Return trials by status, changes and placebos apart."""
-    statuses = sorted({row["status"] for row in evidence.trials}, key=lambda status: (status != "kept", status))
+    """Return trials by status, changes and placebos apart; a rate is of those that ended, once the search has."""
+    open_ = (UNDER_WAY, GIVEN_UP)
+    found = {row["status"] for row in evidence.trials}
+    statuses = sorted(found, key=lambda status: (status != "kept", status in open_, status))
     rows = []
     for name, placebo in (("changes", False), ("placebos", True)):
         total = evidence.trials_where(placebo=placebo)
@@ -75,9 +77,9 @@ def search_table(evidence: Evidence) -> Table:
         rows.append(
             [
                 name,
-                str(total),
+                str(total + sum(evidence.trials_where(status, placebo=placebo) for status in open_)),
                 *[str(evidence.trials_where(status, placebo=placebo)) for status in statuses],
-                percent(kept / total) if total else MISSING,
+                percent(kept / total) if total and not evidence.searching else MISSING,
             ]
         )
     return Table([("Tried", False), ("All", True), *[(status, True) for status in statuses], ("Keep rate", True)], rows)

@@ -12,7 +12,7 @@ LABELS = 290
 
 SQL = """\
 SELECT trial_id, title, status, coalesce(placebo, false) AS placebo, effect, effect_low, effect_high, pairs
-FROM trials
+FROM trials WHERE status IS NOT NULL
 ORDER BY effect DESC NULLS LAST, trial_id"""
 
 

@@ -12,11 +12,17 @@ from transfer.settings import TransferSettings
 Row = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
+UNDER_WAY, GIVEN_UP = "under way", "given up"
+SETTLED_AT = "(SELECT coalesce(max(written_at), 0) FROM facts WHERE name = 'search_done')"
+# A trial has no status before it has ended; one of an earlier search that another has followed will have none.
+STATUS = f"coalesce(trials.status, CASE WHEN trials.written_at > {SETTLED_AT} THEN '{UNDER_WAY}' ELSE '{GIVEN_UP}' END)"
+
 QUERIES: dict[str, str] = {
-    "trials": """\
-SELECT status, coalesce(placebo, false) AS placebo, count(*) AS trials,
+    "trials": f"""\
+SELECT {STATUS} AS status, coalesce(placebo, false) AS placebo, count(*) AS trials,
        coalesce(round(fsum(cost_usd), 6), 0) AS cost_usd
 FROM trials GROUP BY ALL ORDER BY ALL""",
+    "unsettled": f"SELECT count(*) AS trials FROM trials WHERE written_at > {SETTLED_AT}",
     "findings": "SELECT finding_id, title, category, effect FROM findings ORDER BY finding_id",
     "verdicts": """\
 SELECT arm, finding_id, axis, verdict, coalesce(fragile, false) AS fragile, reason, retention, p_holm, rung,
@@ -66,9 +72,13 @@ class Queryable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Rows by subject; columns as in QUERIES, NaN already None. Facts are read from JSON."""
+    """Rows by subject; columns as in QUERIES, NaN already None. Facts are read from JSON.
+
+    unsettled: one row with the number of trials that are newer than the end of the latest search.
+    """
 
     trials: Rows
+    unsettled: Rows
     findings: Rows
     verdicts: Rows
     savings: Rows
@@ -86,10 +96,18 @@ class Evidence:
     facts: dict[str, Any]
 
     def trials_where(self, status: str | None = None, *, placebo: bool = False) -> int:
-        """Count trials of one status (all without it), placebos or the others."""
+        """Count trials of one status (all that have ended without it), placebos or the others."""
         return sum(
-            row["trials"] for row in self.trials if row["placebo"] == placebo and status in (None, row["status"])
+            row["trials"]
+            for row in self.trials
+            if row["placebo"] == placebo
+            and (row["status"] not in (UNDER_WAY, GIVEN_UP) if status is None else row["status"] == status)
         )
+
+    @property
+    def searching(self) -> bool:
+        """Whether a search has begun that is not finished, so that what is kept is not settled."""
+        return any(row["trials"] for row in self.unsettled)
 
     @property
     def requests_usd(self) -> float:

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.evidence import read_evidence
 from analysis.export_findings import AUTHOR, EMAIL, FILE, Change, read_changes
+from analysis.progress import unfinished
 from data.errors import InputError, ScaleproofError
+from data.store import Store
 from scaling.edits import MergeConflictError, Recipe, merge
 
 _NEW = "0" * 40
@@ -32,15 +35,16 @@ def export_branch(study_path: Path, repository: Path, branch: str = "findings") 
     """Write the baseline and the findings to a branch of a git repository, which is made where it is missing.
 
     The first commit holds the baseline as `recipe.py`; each finding, the strongest first, is merged onto those before
-    it. Author and dates follow from the study alone, so that the same findings give the same commits. Nothing that is
-    checked out is touched, but for a repository that holds nothing yet.
+    it. Author and dates follow from the study alone, so that the same findings give the same commits. A branch that an
+    earlier export left gives way, where it is checked out too; nobody else's commits or files are touched.
 
     Raises InputError for a study without findings, a name that git does not take, a folder that holds something else
-    than exports, and a branch of that name with other content; ScaleproofError when git fails.
+    than exports, and a branch of that name with other work; ScaleproofError when git fails.
     """
     changes = read_changes(study_path)
     if not changes:
-        raise InputError(f"{study_path} has no finding yet, so there is nothing to export; search first.")
+        why = unfinished(read_evidence(Store(study_path))) or "Search first."
+        raise InputError(f"{study_path} has no finding yet, so there is nothing to export. {why}")
     git = Git(repository)
     git.check_name(branch)
     git.require_room()
@@ -120,21 +124,36 @@ class Git:
         return self._run("commit-tree", tree, *parents, given=message, date=date)
 
     def point(self, branch: str, tip: str) -> bool:
-        """Let the new branch point to a commit; returns False where it does already.
+        """Let the branch point to a commit; returns False where it does already.
 
-        Raises InputError where it points elsewhere.
+        Raises InputError where somebody else's commits are on it, or files of it were changed by hand.
         """
-        there = self._try("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+        ref = f"refs/heads/{branch}"
+        there = self._try("rev-parse", "--verify", "--quiet", ref)
         if there is not None and there != tip:
-            raise InputError(
-                f"The branch {branch} of {self._folder} has other content than these findings: name another branch, "
-                "or delete that one."
-            )
-        if there is None:
-            self._run("update-ref", f"refs/heads/{branch}", tip, _NEW)
+            self._give_way(ref, there, tip)
+        if there != tip:
+            self._run("update-ref", ref, tip, there or _NEW)
         if self._holds_nothing():
             self._run("checkout", "--quiet", branch, "--")
-        return there is None
+        return there != tip
+
+    def _give_way(self, ref: str, there: str, tip: str) -> None:
+        """See that nothing is lost when the branch leaves its commits; files that are checked out go along."""
+        branch = ref.removeprefix("refs/heads/")
+        if set(self._run("log", "--format=%ae%n%ce", there).split()) != {EMAIL}:
+            raise InputError(
+                f"The branch {branch} of {self._folder} holds other work than exported findings: give it another name "
+                f"(git branch -m {branch} mine), or name another folder."
+            )
+        if (
+            self._try("symbolic-ref", "--quiet", "HEAD") == ref
+            and self._try("read-tree", "-m", "-u", there, tip) is None
+        ):
+            raise InputError(
+                f"Files in {self._folder} were changed since the last export: commit them to a branch of their own, or "
+                "name another folder."
+            )
 
     def _holds_nothing(self) -> bool:
         unborn = self._try("rev-parse", "--verify", "--quiet", "HEAD") is None

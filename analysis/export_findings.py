@@ -25,16 +25,16 @@ FILE = "recipe.py"
 LINE = 76
 LONGEST_SUBJECT = 100
 
-# An exchange with a model is named in the trials that it proposed, and begins the names of its requests.
-_FINDINGS = r"""
+# What stands in for a model that proposed nothing has no exchange, so that no model is credited with it.
+_FINDINGS = """
 WITH made AS (SELECT trial_id, min(written_at) AS made_at FROM record_trial GROUP BY trial_id),
-     asked AS (SELECT split_part(request_id, '.', 1) AS exchange, arg_max(model, written_at) AS model
-               FROM llm_calls WHERE output_tokens > 0 GROUP BY ALL)
+     asked AS (SELECT exchange, arg_max(model, written_at) AS model
+               FROM llm_calls WHERE exchange IS NOT NULL AND slug IS NULL AND output_tokens > 0 GROUP BY ALL)
 SELECT finding_id, f.title, f.hypothesis, f.category, f.proposer, f.scale_rule, f.patch, f.recipe_hash, source,
        f.effect, f.effect_low, f.effect_high, pairs, z, q_value, expected_effect, expected_scaling, model,
        coalesce(made_at, 0) AS made_at
 FROM findings f JOIN trials USING (trial_id) LEFT JOIN made USING (trial_id)
-     LEFT JOIN asked ON exchange = regexp_extract(trial_id, '-(e[0-9]+)-[0-9]+(-[0-9a-f]{6})?$', 1)
+     LEFT JOIN asked ON asked.exchange = trials.exchange
 ORDER BY f.effect DESC NULLS LAST, finding_id"""
 _VERDICTS = """
 SELECT substr(arm, 7) AS finding_id, axis, verdict, coalesce(fragile, false) AS fragile, verdicts.rung,

@@ -1,6 +1,7 @@
 """What the numbers of a study cannot show, said from the study's own rows."""
 
 from analysis.evidence import Evidence
+from analysis.progress import unfinished
 from analysis.wording import count_of, listed, params_text, percent
 
 LEAST_LANDING_PAIRS = 5
@@ -11,7 +12,7 @@ FAR = 4
 
 def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
-    of_search = (_placebos, _readable_text, _not_promoted)
+    of_search = (unfinished, _placebos, _readable_text, _not_promoted)
     of_ladder = (_stopped, _pairs, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
     return [sentence for part in (*of_search, *of_ladder) if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
@@ -20,7 +21,7 @@ def limits(evidence: Evidence) -> list[str]:
 
 def _placebos(evidence: Evidence) -> str:
     placebos = evidence.trials_where(placebo=True)
-    if not evidence.trials:
+    if not evidence.trials or evidence.searching:
         return ""
     if not placebos:
         return "No placebo was tried, so the rate of false keeps was not measured."

@@ -13,6 +13,7 @@ from analysis.import_summary import is_imported
 from analysis.law_rows import LawRows, read_law
 from analysis.law_section import law_context
 from analysis.limits import limits
+from analysis.progress import unfinished
 from analysis.researcher_rows import read_researcher
 from analysis.researcher_section import researcher_context
 from analysis.style import Drawing, Picture, Scene, make_scene, to_svg
@@ -101,7 +102,7 @@ def render_report(study_path: Path) -> dict[str, str]:
     scene = make_scene(evidence.findings, evidence.smallest_saving)
     pictures = [draw(picture, store, scene) for picture in PICTURES]
     context = _context(study_path, evidence, scene, pictures, read_law(store))
-    context["researcher"] = researcher_context(read_researcher(store), main_axis(evidence))
+    context["researcher"] = researcher_context(read_researcher(store), main_axis(evidence), unfinished(evidence))
     own = [draw(picture, store, scene) for picture in RESEARCHER_PICTURES]
     context["researcher_pictures"] = own = [one for one in own if one.svg is not None]
     files = {f"{PICTURE_FOLDER}/{one.name}.svg": one.svg for one in (*pictures, *own) if one.svg is not None}

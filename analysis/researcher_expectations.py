@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from analysis.evidence import Row, Rows
+from analysis.evidence import GIVEN_UP, UNDER_WAY, Row, Rows
 from analysis.tables import Table
 from analysis.wording import count_of, percent
 
@@ -39,8 +39,8 @@ class Expectations:
 
 
 def hold_against(diary: Rows) -> Expectations:
-    """Compare the expected effects of the diary's trials with the measured ones."""
-    told = [row for row in diary if row["expected_effect"] is not None]
+    """Compare the expected effects of the diary's trials with the measured ones; those under way do not count yet."""
+    told = [row for row in diary if row["expected_effect"] is not None and row["status"] not in (UNDER_WAY, GIVEN_UP)]
     measured = [row for row in told if row["effect"] is not None]
     hopeful = [row for row in measured if row["expected_effect"] > 0]
     return Expectations(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from analysis.evidence import Queryable, Rows, clean
+from analysis.evidence import STATUS, UNDER_WAY, Queryable, Rows, clean
 
 # A trial was made when its first run began, or, having none, when it was first told of; a resumed search tells again.
 _MADE = """\
@@ -14,6 +14,13 @@ made AS (SELECT trial_id, row_number() OVER (ORDER BY min(moment), trial_id) AS 
 _RUNS = """\
 runs_of AS (SELECT substr(arm, 7) AS trial_id, fsum(seconds) AS seconds
             FROM runs WHERE starts_with(arm, 'trial:') GROUP BY ALL)"""
+# Rates are of trials that have ended; what was spent on the others counts all the same.
+_OUTCOMES = f"""\
+count(trials.status) AS trials,
+       count(*) FILTER (status = 'kept') AS kept, count(*) FILTER (status = 'dropped') AS dropped,
+       count(*) FILTER (status = 'unresolved') AS unresolved,
+       count(*) FILTER (status IN ('crashed', 'rejected', 'refused')) AS failed,
+       count(*) FILTER ({STATUS} = '{UNDER_WAY}') AS under_way"""
 _OURS = "coalesce(proposer, '') NOT IN ('catalogue', 'optuna', 'placebo', '') AND NOT coalesce(placebo, false)"
 # A row that stands for a whole batch, or for a try taken back, is no request; what it cost counts all the same.
 _REQUESTS = "purpose IS DISTINCT FROM 'batch' AND coalesce(stop_reason, '') NOT IN ('withdrawn', 'in_batch')"
@@ -21,28 +28,22 @@ _LOST = "coalesce(stop_reason, '') IN ('', 'lost', 'rejected', 'errored', 'expir
 
 DIARY = f"""\
 WITH {_MADE}
-SELECT number, trial_id, proposer, title, hypothesis, category, status, reason, effect, effect_low, effect_high, pairs,
-       expected_effect, expected_scaling, coalesce(repairs, 0) AS repairs
+SELECT number, trial_id, proposer, title, hypothesis, category, {STATUS} AS status, reason, effect, effect_low,
+       effect_high, pairs, expected_effect, expected_scaling, coalesce(repairs, 0) AS repairs
 FROM trials JOIN made USING (trial_id)
 WHERE {_OURS}
 ORDER BY number"""
 WORTH = f"""\
 WITH {_RUNS}
-SELECT proposer, coalesce(placebo, false) AS placebo, count(*) AS trials,
-       count(*) FILTER (status = 'kept') AS kept, count(*) FILTER (status = 'dropped') AS dropped,
-       count(*) FILTER (status = 'unresolved') AS unresolved,
-       count(*) FILTER (status IN ('crashed', 'rejected', 'refused')) AS failed,
+SELECT proposer, coalesce(placebo, false) AS placebo, count(*) AS proposed, {_OUTCOMES},
        coalesce(fsum(greatest(effect, 0)) FILTER (status = 'kept'), 0) AS gain,
        coalesce(round(fsum(cost_usd), 9), 0) AS cost_usd,
        coalesce(round(fsum(coalesce(trials.seconds, runs_of.seconds)), 6), 0) AS seconds
 FROM trials LEFT JOIN runs_of USING (trial_id)
 WHERE proposer IS NOT NULL
 GROUP BY ALL ORDER BY placebo, kept DESC, trials DESC, proposer"""
-CATEGORIES = """\
-SELECT coalesce(category, '') AS category, count(*) AS trials,
-       count(*) FILTER (status = 'kept') AS kept, count(*) FILTER (status = 'dropped') AS dropped,
-       count(*) FILTER (status = 'unresolved') AS unresolved,
-       count(*) FILTER (status IN ('crashed', 'rejected', 'refused')) AS failed
+CATEGORIES = f"""\
+SELECT coalesce(category, '') AS category, {_OUTCOMES}
 FROM trials WHERE NOT coalesce(placebo, false)
 GROUP BY ALL ORDER BY kept DESC, trials DESC, category"""
 MODELS = f"""\

@@ -17,8 +17,11 @@ from analysis.researcher_tables import (
 MOST_IN_MARKDOWN = 60
 
 
-def researcher_context(read: ResearcherRows, axis: str) -> dict[str, Any] | None:
-    """Return what the templates show, verdicts on `axis`; None where the study has nothing to tell of a researcher."""
+def researcher_context(read: ResearcherRows, axis: str, unfinished: str = "") -> dict[str, Any] | None:
+    """Return what the templates show, verdicts on `axis`; None where the study has nothing to tell of a researcher.
+
+    unfinished: what is to be said of a search that is not finished.
+    """
     if not read.told:
         return None
     lines = diary_lines(read.diary)
@@ -32,6 +35,7 @@ def researcher_context(read: ResearcherRows, axis: str) -> dict[str, Any] | None
         "expected": expectation_sentences(hold_against(read.diary)),
         "scaling": scaling_table(read.scaling, axis),
         "scaled": scaling_sentence(read.scaling, axis),
+        "unfinished": unfinished,
         "diary": lines,
         "diary_short": chosen_lines(lines, MOST_IN_MARKDOWN),
     }

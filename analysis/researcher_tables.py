@@ -24,12 +24,15 @@ NORMAL_95 = 1.6448536269514722
 MOST_CATEGORIES = 30
 LONGEST_TITLE, LONGEST_HYPOTHESIS, LONGEST_REASON = 160, 900, 400
 IN_A_CELL = 220
-COUNTED = ("trials", "kept", "dropped", "unresolved", "failed")
+COUNTED = ("trials", "kept", "dropped", "unresolved", "failed", "under_way")
 
 
 @dataclass(frozen=True, slots=True)
 class DiaryLine:
-    """One trial of the researcher, in words; `effect` with its 90 % interval, `expected` before it was measured."""
+    """One trial of the researcher, in words; `effect` with its 90 % interval, `expected` before it was measured.
+
+    told: outcome and reason together.
+    """
 
     number: int
     trial_id: str
@@ -40,24 +43,31 @@ class DiaryLine:
     effect: str
     expected: str
     reason: str
+    told: str
 
 
 def diary_lines(diary: Rows) -> list[DiaryLine]:
     """Return one line per trial, in the order in which they were made."""
-    return [
-        DiaryLine(
-            number=row["number"],
-            trial_id=str(row["trial_id"]),
-            title=shortened(str(row["title"] or row["trial_id"]), LONGEST_TITLE),
-            hypothesis=shortened(str(row["hypothesis"] or ""), LONGEST_HYPOTHESIS),
-            category=shortened(str(row["category"] or ""), 40),
-            outcome=_outcome(row),
-            effect=effect_text(row),
-            expected=_expected(row),
-            reason=shortened(str(row["reason"] or ""), LONGEST_REASON),
-        )
-        for row in diary
-    ]
+    return [_diary_line(row) for row in diary]
+
+
+def _diary_line(row: Row) -> DiaryLine:
+    status, reason = str(row["status"]), shortened(str(row["reason"] or ""), LONGEST_REASON)
+    outcome = f"{status}, repaired" if row["repairs"] else status
+    said = reason.removeprefix(status)  # most reasons begin with the very word
+    goes_on = said != reason and said.startswith((": ", " "))
+    return DiaryLine(
+        number=row["number"],
+        trial_id=str(row["trial_id"]),
+        title=shortened(str(row["title"] or row["trial_id"]), LONGEST_TITLE),
+        hypothesis=shortened(str(row["hypothesis"] or ""), LONGEST_HYPOTHESIS),
+        category=shortened(str(row["category"] or ""), 40),
+        outcome=outcome,
+        effect=effect_text(row),
+        expected=_expected(row),
+        reason=said.removeprefix(":").strip() if goes_on else reason,
+        told=outcome + (said if goes_on else f": {reason}" if reason else ""),
+    )
 
 
 def chosen_lines(lines: Sequence[DiaryLine], most: int) -> list[DiaryLine]:
@@ -70,11 +80,6 @@ def chosen_lines(lines: Sequence[DiaryLine], most: int) -> list[DiaryLine]:
         replace(line, hypothesis=shortened(line.hypothesis, IN_A_CELL), reason=shortened(line.reason, IN_A_CELL))
         for line in chosen
     ]
-
-
-def _outcome(row: Row) -> str:
-    status = str(row["status"] or "under way")
-    return f"{status}, repaired" if row["repairs"] else status
 
 
 def effect_text(row: Row) -> str:
@@ -112,27 +117,20 @@ def category_table(categories: Rows) -> Table:
 
 
 def _rates(head: str, named: Sequence[tuple[str, Row]]) -> Table:
+    """No rate where trials are under way: what is kept is known last of all."""
+    going = any(row["under_way"] for _, row in named)
+    counted = COUNTED if going else COUNTED[:-1]
+    names = ("Tried", "Kept", "Dropped", "Unresolved", "Never measured", "Under way")[: len(counted)]
     return Table(
-        [
-            (head, False),
-            ("Tried", True),
-            ("Kept", True),
-            ("Dropped", True),
-            ("Unresolved", True),
-            ("Never measured", True),
-            ("Keep rate", True),
-            ("90 % interval", True),
-        ],
-        [
-            [
-                name,
-                *(str(row[column]) for column in COUNTED),
-                percent(row["kept"] / row["trials"]),
-                percent_interval(*wilson(row["kept"], row["trials"])),
-            ]
-            for name, row in named
-        ],
+        [(head, False), *((name, True) for name in (*names, "Keep rate", "90 % interval"))],
+        [[name, *(str(row[column]) for column in counted), *_rate(row)] for name, row in named],
     )
+
+
+def _rate(row: Row) -> tuple[str, str]:
+    if row["under_way"] or not row["trials"]:
+        return MISSING, MISSING
+    return percent(row["kept"] / row["trials"]), percent_interval(*wilson(row["kept"], row["trials"]))
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -207,15 +205,17 @@ def cost_sentences(read: ResearcherRows) -> list[str]:
     """Return what the researcher cost in all, per trial and per finding."""
     names = {row["proposer"] for row in read.diary}
     mine = [row for row in read.worth if row["proposer"] in names and not row["placebo"]]
-    trials, kept = sum(row["trials"] for row in mine), sum(row["kept"] for row in mine)
+    trials, kept = sum(row["proposed"] for row in mine), sum(row["kept"] for row in mine)
     seconds = sum(row["seconds"] for row in mine)
-    charged = sum(row["cost_usd"] for row in mine)
+    charged = sum(row["cost_usd"] for row in read.worth)
     money = sum(row["cost_usd"] for row in read.models) if read.models else charged
     sentences = [_requests(read, money)] if read.models else []
     if trials:
         per_finding = (
             f"; per finding ({kept}) {dollars(money / kept)} and {duration(seconds / kept)}"
             if kept
+            else "; what is kept is not settled yet"
+            if any(row["under_way"] for row in mine)
             else "; there is no finding to share it"
         )
         sentences.append(

@@ -130,7 +130,8 @@ def search(
     study = open_to_run(path)
     if not run_search(study, console(), workers, given, unsafe_no_sandbox=unsafe_no_sandbox):
         nothing_to_do("this search is finished", as_json)
-    print_rows(path, "select status, count(*) as trials from trials group by status order by status", as_json)
+    ended = "select status, count(*) as trials from trials where status is not null group by status order by status"
+    print_rows(path, ended, as_json)
 
 
 def promote(
@@ -167,9 +168,21 @@ def export(
         from analysis.export_patches import export_patches
 
         made = export_patches(path, patches)
-        typer.echo("\n".join(map(str, made)) if made else "Nothing to export: the study has no findings.")
+        typer.echo("\n".join(map(str, made)) if made else "Nothing to export: the study has no finding yet.")
     if branch is not None:
         _export_branch(path, branch)
+    if patches is not None or branch is not None:
+        _say_unfinished(path)
+
+
+def _say_unfinished(path: Path) -> None:
+    """Say on stderr that findings may follow, where a search is not finished."""
+    from analysis.evidence import read_evidence
+    from analysis.progress import unfinished
+    from data.store import Store
+
+    if said := unfinished(read_evidence(Store(path))):
+        typer.echo(said, err=True)
 
 
 def _export_branch(path: Path, repository: Path) -> None:

@@ -68,6 +68,7 @@ def demo_records(*, seed: int = 7, until: str = "landing") -> list[Record]:
     writer, random = Writer([]), np.random.default_rng(seed)
     _facts(writer)
     _search(writer, random)
+    writer.add("fact", name="search_done", value=json.dumps("its mark"))
     if until != "search":
         _ladder(writer, random)
         _verdicts(writer)
@@ -471,7 +472,20 @@ def researched_records(trials: int, *, seed: int = 3) -> list[Record]:
                 arm = f"alone:{trial['trial_id']}"
                 writer.add("verdict", arm=arm, finding_id=trial["trial_id"], axis=axis, verdict=word, rung=2)
             kept += 1
+    writer.add("fact", name="search_done", value=json.dumps("its mark"))
     return writer.records
+
+
+def unfinished_records(trials: int) -> list[Record]:
+    """Return the same as a search leaves it that has not come to its end: what passed the screen has no status yet."""
+    records = [
+        one for one in researched_records(trials) if one["kind"] != "verdict" and one.get("name") != "search_done"
+    ]
+    for record in records:
+        if record["kind"] == "trial" and record["status"] in ("kept", "unresolved"):
+            measured = ("effect", "effect_low", "effect_high", "pairs", "status")
+            record.update({**dict.fromkeys(measured), "reason": ""})
+    return records
 
 
 def _researched(random: np.random.Generator, number: int) -> Record:

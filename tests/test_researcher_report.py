@@ -144,7 +144,8 @@ def test_the_interval_of_a_rate_is_that_of_another_implementation(kept: int, tri
 
 def test_cost_is_told_per_trial_and_per_finding() -> None:
     diary = [{"proposer": "claude"}]
-    worth = [{"proposer": "claude", "placebo": False, "trials": 40, "kept": 4, "cost_usd": 6.0, "seconds": 4000.0}]
+    worth = [{"proposer": "claude", "placebo": False, "proposed": 40, "kept": 4, "cost_usd": 6.0, "seconds": 4000.0}]
+    worth[0]["under_way"] = 0
     worth += [{**worth[0], "proposer": "catalogue", "cost_usd": 0.0}]
     models = [{"requests": 10, "refused": 1, "lost": 2, "cost_usd": 8.0, "seconds": 100.0}]
     refusals = [{"category": "frontier_llm", "requests": 1}]
