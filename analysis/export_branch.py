@@ -146,10 +146,10 @@ class Git:
                 f"The branch {branch} of {self._folder} holds other work than exported findings: give it another name "
                 f"(git branch -m {branch} mine), or name another folder."
             )
-        if (
-            self._try("symbolic-ref", "--quiet", "HEAD") == ref
-            and self._try("read-tree", "-m", "-u", there, tip) is None
-        ):
+        if self._try("symbolic-ref", "--quiet", "HEAD") != ref:
+            return
+        self._try("update-index", "-q", "--refresh")
+        if self._try("read-tree", "-m", "-u", there, tip) is None:
             raise InputError(
                 f"Files in {self._folder} were changed since the last export: commit them to a branch of their own, or "
                 "name another folder."
