@@ -122,12 +122,14 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Try changes on rung 0 and keep those that survive confirmation on fresh seeds."""
+    from analysis.search_options import check_options
     from search.session import run_search
     from search.settings import Overrides
 
     own_words = None if brief is None else str(brief.resolve())
     given = Overrides(trials, proposer, hours, model, max_usd, own_words, batch or None)
     study = open_to_run(path)
+    check_options(study, given)
     if not run_search(study, console(), workers, given, unsafe_no_sandbox=unsafe_no_sandbox):
         nothing_to_do("this search is finished", as_json)
     ended = "select status, count(*) as trials from trials where status is not null group by status order by status"

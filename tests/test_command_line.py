@@ -199,8 +199,23 @@ def test_settings_that_are_not_valid_are_named(
     assert "is not valid TOML" in refused(capsys, 2, "search", study.path)
 
 
-def test_an_unknown_proposer_is_said_so(study: Study, capsys: Capture) -> None:
-    assert "'proposer'" in refused(capsys, 2, "search", study.path, "--proposer", "dice")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--proposer", "dice"], "--proposer dice: input should be 'catalogue', 'optuna', 'claude' or 'mixed'.\n"),
+        (["--hours", "-1"], "--hours -1.0: input should be greater than 0.\n"),
+        (["--proposer", "claude", "--max-usd", "0"], "--max-usd 0.0: input should be greater than 0.\n"),
+        (["--max-usd", "5"], "--max-usd needs --proposer claude or mixed.\n"),
+        (["--proposer", "optuna", "--model", "x", "--batch"], "--model and --batch need --proposer claude or mixed.\n"),
+        (["--brief", "words.txt"], "--brief needs --proposer claude or mixed.\n"),
+    ],
+)
+def test_an_option_that_is_wrong_or_of_no_use_is_named(
+    options: list[str], said: str, study: Study, capsys: Capture
+) -> None:
+    before = files(study.path)
+    assert refused(capsys, 2, "search", study.path, *options) == said
+    assert files(study.path) == before
 
 
 def test_a_promotion_needs_a_search(study: Study, capsys: Capture) -> None:
