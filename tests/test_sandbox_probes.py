@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from scaling.evaluation import mean_loss
 from scaling.loading import load
-from scaling.preflight import LEAK_TOLERANCE
 from scaling.training import FailedError
 from search.sandbox.probes import Examination
 
@@ -46,7 +45,7 @@ def examined(model: nn.Module, sequences: Tensor = SEQUENCES, rows: int = 2) -> 
         with torch.inference_mode():
             yield from torch.split(model(ids), rows)
 
-    return Examination(ask, sequences, BATCH, LEAK_TOLERANCE).finished_loss()
+    return Examination(ask, sequences, BATCH, mixed=False, deep=False).finished_loss()
 
 
 def nothing(ids: Tensor) -> Tensor:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from data.batches import train_batch
 from data.tokens import TokenSet
 from scaling.chunks import CHUNK_STEPS, Chunks, chunk_bounds
 from scaling.module import Note, check_divergence, curve_point
+from scaling.preflight import SAMPLE_SEQUENCES
 from scaling.runs import RunSpec
 from scaling.shape import Shape
 from scaling.training import sample
-from search.sandbox import weights
+from search.sandbox import inside, weights
 from search.sandbox.sizes import Sizes
 from search.sandbox.talk import Talk
 from search.sandbox.wire import Message, WireError
@@ -27,10 +31,13 @@ class Trained:
     """What a training left. seconds: of all steps but the first chunk, on the minder's clock, until the weights came.
 
     Of a resumed run the seconds before are taken at the pace of those after. seconds_per_step is NaN where one chunk
-    was all. peak_memory_bytes and device are the inmate's own words.
+    was all. asked and answer: training text (sequences, context), and the logits (sequences, context, V) of the trained
+    model, which its weights must give anywhere. peak_memory_bytes and device are the inmate's own words.
     """
 
     packed: bytearray
+    asked: Tensor
+    answer: Tensor
     size: Shape
     seconds: float
     seconds_per_step: float
@@ -67,14 +74,23 @@ class Feeding:
         if weights.count(given.payload) < size.params:
             raise WireError(f"It counted {size.params} parameters and gave fewer weights.")
         per_step = seconds / timed if timed > 0 else math.nan
+        asked = self._text()
         return Trained(
             packed=given.payload,
+            asked=asked,
+            answer=torch.cat(list(answers(talk, asked, self._tokens.vocab_size))),
             size=size,
             seconds=per_step * (steps - CHUNK_STEPS) if timed > 0 else 0.0,
             seconds_per_step=per_step,
             peak_memory_bytes=given.whole("peak", 0, LARGEST_COUNT),
             device=given.text("device", 60),
         )
+
+    def _text(self) -> Tensor:
+        """Training text (sequences, context) at the run's own rung."""
+        shard, context = self._tokens.shard("train"), self._spec.rung.context
+        rows = train_batch(shard, seed=0, step=0, batch_size=SAMPLE_SEQUENCES, context=context)
+        return torch.from_numpy(rows[:, :-1])
 
     def _feed(self, first: int) -> None:
         """Give each chunk when it is asked for, never more than one ahead of those that are done."""
@@ -104,6 +120,15 @@ class Feeding:
             self._warm_at = now
         self._note(curve_point(self._spec.rung, step, now - self._warm_at, loss))
         check_divergence(loss, step, self._spec.rung, self._tokens.vocab_size)
+
+
+def answers(talk: Talk, ids: Tensor, vocab_size: int) -> Iterator[Tensor]:
+    """Float32 logits (rows, T, V) that an inmate gives to int64 ids (B, T), group by group; raises as `Talk` does."""
+    context = ids.shape[1]
+    talk.send("ids", as_bytes(ids))
+    for rows in torch.split(ids, inside.group_rows(context, vocab_size)):
+        payload = talk.expect("logits", len(rows) * context * vocab_size * 4)
+        yield torch.frombuffer(payload, dtype=torch.float32).view(len(rows), context, vocab_size)
 
 
 def as_bytes(ids: Tensor) -> memoryview:

@@ -50,7 +50,7 @@ class Task:
 
 
 def train(task: Task, channel: socket.socket) -> None:
-    """Train a recipe on what the minder sends, and give the weights."""
+    """Train a recipe on what the minder sends, give the weights, and what the trained model makes of one text."""
     wire = Wire(channel)
     with _telling(wire), quiet():
         spec, ladder = task.spec, task.spec.setting.ladder
@@ -74,9 +74,13 @@ def train(task: Task, channel: socket.socket) -> None:
         _forget_helpers()
         with peers(_train_along, task, spec):
             _, module = Course(recipe, spec, task.vocab_size, CHECKPOINT).fit(feed, note)
+        module.to(torch.device(_device(spec)))  # Lightning leaves the model on the CPU
         wire.send(
             "weights", pack(module.model), peak=peak_memory_bytes(module.device), device=device_name(module.device)
         )
+        module.model.eval()
+        with _precision(spec):
+            _answer(wire, module.model, spec.rung.context, task.vocab_size)
 
 
 def _forget_helpers() -> None:
@@ -138,19 +142,27 @@ def evaluate(task: Task, channel: socket.socket) -> None:
     wire = Wire(channel)
     with _telling(wire), quiet():
         spec = task.spec
-        gpu = spec.setting.ladder.accelerator == "gpu"
         packed = wire.receive("weights", payload=2**62).payload
         recipe = load(task.text)
         # As in training: what the recipe draws and does not keep among its weights must come out the same.
         torch.manual_seed(spec.seed)
         model = recipe.build_model(spec.rung, recipe.resolve(spec.rung, spec.base), task.vocab_size)
         unpack(model, packed)
-        model.to(torch.device("cuda" if gpu else "cpu")).eval()
+        del packed
+        model.to(torch.device(_device(spec))).eval()
         wire.send("ready")
-        mixed = spec.setting.ladder.precision == "bf16-mixed"
-        with torch.autocast("cuda" if gpu else "cpu", dtype=torch.bfloat16, enabled=mixed):
+        with _precision(spec):
             while True:
                 _answer(wire, model, spec.rung.context, task.vocab_size)
+
+
+def _device(spec: RunSpec) -> str:
+    return "cuda" if spec.setting.ladder.accelerator == "gpu" else "cpu"
+
+
+def _precision(spec: RunSpec) -> torch.autocast:
+    mixed = spec.setting.ladder.precision == "bf16-mixed"
+    return torch.autocast(_device(spec), dtype=torch.bfloat16, enabled=mixed)
 
 
 def _answer(wire: Wire, model: nn.Module, context: int, vocab_size: int) -> None:
@@ -191,7 +203,8 @@ def _telling(wire: Wire) -> Iterator[None]:
         text = str(error) if contract else said(error)
         frames = [(one.lineno, one.name[:80]) for one in traceback.extract_tb(error.__traceback__) if _own(one)]
         with suppress(ClosedError):
-            wire.send("failed", contract=int(contract), text=text[:2000], frames=frames[-FRAMES:])
+            name = type(error).__name__
+            wire.send("failed", contract=int(contract), name=name[:80], text=text[:2000], frames=frames[-FRAMES:])
 
 
 def _own(frame: traceback.FrameSummary) -> bool:

@@ -13,31 +13,23 @@ import os
 import resource
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from data.study import Study
 from data.tokens import TokenSet
 from scaling.module import Note
-from scaling.preflight import LEAK_TOLERANCE
 from scaling.runs import RunSpec
-from scaling.training import finished, held_out, leave_rows, note_finished
+from scaling.training import finished, leave_rows, note_finished
 from search.sandbox import inside
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.cell import Cell
-from search.sandbox.feeding import Feeding, Trained, as_bytes
+from search.sandbox.feeding import Feeding
+from search.sandbox.judging import judged
 from search.sandbox.limits import SandboxSettings
-from search.sandbox.probes import Examination
 from search.sandbox.sizes import Sizes
 from search.sandbox.talk import Talk
-
-MIXED_TOLERANCE = 5e-2
-"""Of logits computed in bfloat16, whose unit in the last place is 1/256."""
 
 
 def train(study_path: Path, spec: RunSpec) -> None:
@@ -76,7 +68,7 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         feeding = Feeding(talk, tokens, spec, note, resumes=resumes)
         trained = feeding.to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
         talk = Talk(second, lambda channel: inside.evaluate(task, channel), text, first.check)
-        val_loss = _evaluate(talk, trained, tokens, spec)
+        val_loss = judged(talk, trained, tokens, spec)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     row = finished(
         spec,
@@ -89,31 +81,6 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     note_finished(note, spec, row)
     where = (trained.peak_memory_bytes, trained.device) if gpu else (peak, "cpu")
     return {**row, "peak_memory_bytes": where[0], "device": where[1]}
-
-
-def _evaluate(talk: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> float:
-    """The finished loss of the weights, from logits that the inmate gives without knowing what they are for."""
-    talk.send("weights", trained.packed)
-    talk.hear("ready")
-    mixed = spec.setting.ladder.precision == "bf16-mixed"
-    examination = Examination(
-        _asker(talk, tokens.vocab_size),
-        held_out(tokens, spec),
-        spec.rung.batch_size // spec.rung.devices,
-        MIXED_TOLERANCE if mixed else LEAK_TOLERANCE,
-    )
-    return examination.finished_loss()
-
-
-def _asker(talk: Talk, vocab_size: int) -> Callable[[Tensor], Iterator[Tensor]]:
-    def ask(ids: Tensor) -> Iterator[Tensor]:
-        context = ids.shape[1]
-        talk.send("ids", as_bytes(ids))
-        for rows in torch.split(ids, inside.group_rows(context, vocab_size)):
-            payload = talk.expect("logits", len(rows) * context * vocab_size * 4)
-            yield torch.frombuffer(payload, dtype=torch.float32).view(len(rows), context, vocab_size)
-
-    return ask
 
 
 def _folder(study: Study, spec: RunSpec) -> Path:

@@ -11,10 +11,17 @@ import torch
 from torch import Tensor
 
 from scaling.evaluation import per_token, summed, token_losses
+from scaling.preflight import LEAK_TOLERANCE
 from scaling.runs import REJECTED
 from scaling.training import FailedError
+from search.sandbox.agreement import agree, gained, gains, log_probabilities
+
+MIXED_TOLERANCE = 5e-2
+"""Of logits computed in bfloat16, whose unit in the last place is 1/256."""
 
 COPIES_PER_BATCH = 0.25
+DEEP_COPIES_PER_BATCH = 2.0
+"""Where findings are judged: eight times as many chances to meet a rare look ahead, for twice the evaluation's cost."""
 NEAR_POSITIONS = 8
 """Compared just before the cut: who looks k tokens ahead sees the change from the last k positions."""
 FAR_POSITIONS = 8
@@ -22,9 +29,6 @@ FAR_POSITIONS = 8
 
 NAMING_ROUNDS = 4
 """Another future may chance to have the same sum."""
-LEAST_LOG_PROBABILITY = -14.0
-"""Tokens held less likely than this by both of two compared predictions are not compared."""
-
 DONORS = 8
 """How many sequences are looked at for one that goes on with another token."""
 
@@ -38,6 +42,10 @@ SIDEWAYS = (
 REMEMBERS = (
     "The recipe's model remembers: asked again for the same tokens, it gives other logits; it carries a state from "
     "call to call, or draws at random."
+)
+GAINS = (
+    "The recipe's model looks ahead or sideways: before another future, in another batch, it holds the true tokens for "
+    "less likely."
 )
 CONSTANT = "The recipe's model gives the same logits whatever it reads."
 NOT_FINITE = "The recipe's model gives logits that are not finite."
@@ -62,12 +70,14 @@ class Splice:
 class Examination:
     """One evaluation of a model, of which nothing is known but what it answers."""
 
-    def __init__(self, ask: Ask, sequences: Tensor, batch_size: int, tolerance: float) -> None:
+    def __init__(self, ask: Ask, sequences: Tensor, batch_size: int, *, mixed: bool, deep: bool) -> None:
         """Examine on int64 `sequences` (count, context + 1), in the batches of `scaling.evaluation.mean_loss`.
 
-        tolerance: by how much two log-probabilities of the same token may differ, relative to the largest, or to 1.
+        mixed: whether the model computes in bfloat16. deep: whether many copies are asked for, or few.
         """
-        self._ask, self._sequences, self._tolerance = ask, sequences, tolerance
+        self._ask, self._sequences = ask, sequences
+        self._tolerance = MIXED_TOLERANCE if mixed else LEAK_TOLERANCE
+        self._share = DEEP_COPIES_PER_BATCH if deep else COPIES_PER_BATCH
         self._batches = torch.split(sequences, batch_size)
         self._size = len(self._batches[0])
         self._ids = sequences[:, :-1]
@@ -76,6 +86,9 @@ class Examination:
         self._losses: dict[int, float] = {}
         self._first: Tensor | None = None
         self._constant = True
+        self._waiting: dict[Splice, Tensor] = {}
+        self._finite = self._same = True
+        self._gains: list[tuple[float, float]] = []
 
     def finished_loss(self) -> float:
         """Cross-entropy in nats per token of the true sequences, the same bits as `mean_loss`; may be NaN.
@@ -83,22 +96,21 @@ class Examination:
         Raises:
             FailedError: naming how the model cheats, or what is wrong with its logits.
         """
-        copies, splices = self._copies(math.ceil(COPIES_PER_BATCH * len(self._batches)))
+        copies, splices = self._copies(math.ceil(self._share * len(self._batches)))
         asked = [(True, index) for index in range(len(self._batches))] + [(False, k) for k in range(len(copies))]
         self._choose.shuffle(asked)
-        true: dict[Splice, Tensor] = {}
-        copied: dict[Splice, Tensor] = {}
         for is_true, index in asked:
             if is_true:
                 rows = {one: one.true % self._size for one in splices if one.true // self._size == index}
-                true |= _picked(self._scored(index), rows)
+                self._compare(_picked(self._scored(index), rows), is_true=True)
             else:
-                copied |= _picked(self._ask(copies[index]), {one: one.row for one in splices if one.batch == index})
+                rows = {one: one.row for one in splices if one.batch == index}
+                self._compare(_picked(self._ask(copies[index]), rows), is_true=False)
         total = 0.0
         for index in range(len(self._batches)):
             total += self._losses[index]
         if math.isfinite(total):
-            self._judge([(true[one], copied[one]) for one in splices])
+            self._judge()
         return per_token(total, self._sequences)
 
     def _scored(self, index: int) -> Iterator[Tensor]:
@@ -114,25 +126,34 @@ class Examination:
             yield logits
         self._losses[index] = summed(torch.cat(losses))
 
-    def _judge(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+    def _compare(self, picked: Mapping[Splice, Tensor], *, is_true: bool) -> None:
+        """Compare those whose other half came before, and keep the others until theirs comes."""
+        for splice, logits in picked.items():
+            before = self._waiting.pop(splice, None)
+            if before is None:
+                self._waiting[splice] = logits
+            else:
+                self._note(splice, *((logits, before) if is_true else (before, logits)))
+
+    def _note(self, splice: Splice, true: Tensor, copied: Tensor) -> None:
+        self._finite = self._finite and not any(bool((one.isnan() | (one == math.inf)).any()) for one in (true, copied))
+        one, other = log_probabilities(true), log_probabilities(copied)
+        self._same = self._same and agree(one, other, self._tolerance)
+        targets = self._sequences[splice.true, [position + 1 for position in splice.positions]]
+        gain = gains(one, other, targets)
+        self._gains.append((float(gain[-1]), float(gain.mean())))
+
+    def _judge(self) -> None:
         if self._constant:
             raise FailedError(REJECTED + CONSTANT)
-        if any(bool((one.isnan() | (one == math.inf)).any()) for pair in pairs for one in pair):
+        if not self._finite:
             raise FailedError(REJECTED + NOT_FINITE)
-        if not all(self._agree(one, other) for one, other in pairs):
+        if not self._same:
             raise FailedError(REJECTED + self._name())
-
-    def _agree(self, one: Tensor, other: Tensor) -> bool:
-        """Whether logits say the same, of what they hold possible.
-
-        A logit of a token that never comes, or a number added to all, would else set the scale that hides a look ahead.
-        """
-        one, other = one.double().log_softmax(-1), other.double().log_softmax(-1)
-        possible = torch.maximum(one, other) > LEAST_LOG_PROBABILITY
-        floor = 2 * LEAST_LOG_PROBABILITY
-        apart = torch.where(possible, (one.clamp(min=floor) - other.clamp(min=floor)).abs(), 0.0)
-        scale = float(one.clamp(min=LEAST_LOG_PROBABILITY).abs().max())
-        return bool((apart <= self._tolerance * max(1.0, scale)).all())
+        # Whoever looks ahead gains most at the last position, whose every later token is another one in the copy; who
+        # looks sideways gains everywhere.
+        if any(gained(differences) for differences in zip(*self._gains, strict=True)):
+            raise FailedError(REJECTED + GAINS)
 
     def _name(self) -> str:
         """Tell apart why logits of the same tokens differ, by changing one thing at a time on text not yet shown."""
@@ -141,29 +162,30 @@ class Examination:
         for _ in range(NAMING_ROUNDS):
             text = self._spliced(self._size)
             first = self._row(text, everywhere)
-            if not self._agree(first, self._row(text, everywhere)):
+            if not agree(first, self._row(text, everywhere), self._tolerance):
                 return REMEMBERS
             future = text.clone()
             future[:, cut:] = self._others(text[:, cut:])
-            if not self._agree(first[:cut], self._row(future, everywhere[:cut])):
+            if not agree(first[:cut], self._row(future, everywhere[:cut]), self._tolerance):
                 return AHEAD
         return SIDEWAYS
 
     def _row(self, ids: Tensor, positions: tuple[int, ...]) -> Tensor:
         (row,) = _picked(self._ask(ids), {Splice(0, 0, 0, positions): 0}).values()
-        return row
+        return log_probabilities(row)
 
     def _copies(self, count: int) -> tuple[list[Tensor], list[Splice]]:
         """Batches of spliced copies, each row of another true sequence while there are any."""
         order = list(range(len(self._ids)))
         self._choose.shuffle(order)
+        cuts = self._cuts(count * self._size)
         batches, splices = [], []
         for batch in range(count):
             true = [order[(batch * self._size + row) % len(order)] for row in range(self._size)]
             self._displace(true)
             ids = self._ids[true]
             for row in range(self._size):
-                cut = self._cut()
+                cut = cuts.pop()
                 ids[row, cut:] = self._others(ids[row : row + 1, cut:])[0]
                 splices.append(Splice(true[row], batch, row, self._positions(cut)))
             batches.append(ids)
@@ -178,8 +200,7 @@ class Examination:
 
     def _spliced(self, rows: int) -> Tensor:
         ids = self._ids[[self._choose.randrange(len(self._ids)) for _ in range(rows)]]
-        for row in range(rows):
-            cut = self._cut()
+        for row, cut in enumerate(self._cuts(rows)):
             ids[row, cut:] = self._others(ids[row : row + 1, cut:])[0]
         return ids
 
@@ -196,8 +217,12 @@ class Examination:
             found[row] = best if best[0] != end[0] else best.roll(1)
         return found
 
-    def _cut(self) -> int:
-        return self._choose.randint(1, max(1, self._ids.shape[1] - 1))
+    def _cuts(self, count: int) -> list[int]:
+        """Cuts in a random order, spread evenly: all positions come last before a cut as often as they can alike."""
+        places = max(1, self._ids.shape[1] - 1)
+        cuts = [1 + self._choose.randrange(k * places, (k + 1) * places) // count for k in range(count)]
+        self._choose.shuffle(cuts)
+        return cuts
 
     def _positions(self, cut: int) -> tuple[int, ...]:
         near = range(max(0, cut - NEAR_POSITIONS), cut)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from scaling.loading import RecipeError
+from scaling.runs import REJECTED
 from scaling.training import FailedError
 from search.sandbox.cell import Cell
 from search.sandbox.inmate import Work
@@ -19,6 +20,24 @@ TEXT_CHARACTERS = 600
 TAIL_CHARACTERS = 1500
 LINE_CHARACTERS = 160
 
+HUSHED = "The trained model fails in evaluation: {}."
+KNOWN_ERRORS = frozenset(
+    {
+        "AssertionError",
+        "AttributeError",
+        "IndexError",
+        "KeyError",
+        "MemoryError",
+        "OutOfMemoryError",
+        "RecipeError",
+        "RuntimeError",
+        "TypeError",
+        "ValueError",
+    }
+)
+"""What is said by name: each more is a word that an inmate can choose."""
+ENDED = "it ended before it was done; the machine may have run out of memory"
+
 
 class Talk:
     """Starts an inmate in a cell and speaks with it; `also` is called, as the cell's own check is, while this waits.
@@ -29,7 +48,12 @@ class Talk:
     def __init__(self, cell: Cell, work: Work, text: str, also: Callable[[], None] = lambda: None) -> None:
         """Run `work` in the cell; `text` is the recipe, whose lines are quoted where it crashes."""
         self._cell, self._lines, self._also = cell, text.splitlines(), also
+        self._hushed = False
         self._wire = Wire(cell.run(work), self._watch)
+
+    def hush(self) -> None:
+        """Repeat nothing of what the inmate says from here on: it is about to read held-out text."""
+        self._hushed = True
 
     def send(self, kind: str, payload: bytes | bytearray | memoryview = b"", /, **fields: object) -> None:
         """Say something."""
@@ -47,8 +71,9 @@ class Talk:
     def expect(self, kind: str, size: int) -> bytearray:
         """Wait for exactly so many bytes."""
         payload = self.hear(kind, payload=size).payload
-        if len(payload) != size:
-            raise FailedError(f"It spoke out of turn: {len(payload)} bytes come with {kind!r}, {size} are due.")
+        with self._judged():
+            if len(payload) != size:
+                raise WireError(f"It spoke out of turn: {len(payload)} bytes come with {kind!r}, {size} are due.")
         return payload
 
     def _watch(self) -> None:
@@ -60,7 +85,9 @@ class Talk:
         try:
             yield
         except CellError as error:
-            raise FailedError(str(error)) from error
+            raise self._stopped(error) from error
+        except WireError as error:
+            raise (_hushed("it spoke out of turn") if self._hushed else error) from error
         except ClosedError as error:
             raise self._end() from error
 
@@ -75,12 +102,21 @@ class Talk:
                 time.sleep(0.005)
             self._watch()
         except CellError as error:
-            return FailedError(str(error))
+            return self._stopped(error)
+        if self._hushed:
+            return _hushed(ENDED)
         if self._cell.ended is None:
             return FailedError("It closed its channel and did not end.")
         return FailedError("It ended without giving its result.")
 
+    def _stopped(self, error: CellError) -> FailedError:
+        """Limits are the harness's own words; how it died, an inmate may choose."""
+        return _hushed(ENDED) if self._hushed and error.kind == "died" else FailedError(str(error))
+
     def _failure(self, message: Message) -> FailedError | RecipeError:
+        if self._hushed:
+            name = message.fields.get("name")
+            return _hushed(name if isinstance(name, str) and name in KNOWN_ERRORS else "another error")
         text = message.text("text", TEXT_CHARACTERS)
         if message.fields.get("contract") == 1:
             return RecipeError(text)
@@ -93,3 +129,7 @@ class Talk:
                 case [int(number), str(name)] if 0 < number <= len(self._lines):
                     line = escaped(self._lines[number - 1].strip(), LINE_CHARACTERS)
                     yield f"> line {number}, in {escaped(name, 40)}: {line}"
+
+
+def _hushed(what: str) -> FailedError:
+    return FailedError(REJECTED + HUSHED.format(what))

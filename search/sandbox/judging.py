@@ -1,0 +1,61 @@
+"""A trained model judged from outside: built anew in a cell of its own, it answers without knowing what for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from data.tokens import TokenSet
+from scaling.loading import RecipeError
+from scaling.preflight import LEAK_TOLERANCE
+from scaling.runs import REJECTED, RunSpec
+from scaling.training import FailedError, held_out
+from search.sandbox.agreement import agree, log_probabilities
+from search.sandbox.feeding import Trained, answers
+from search.sandbox.probes import REMEMBERS, Ask, Examination
+from search.sandbox.talk import Talk
+
+MIXED_SAME = 1e-2
+"""The same tokens in the same batch in bfloat16, whose unit in the last place is 1/256: hardly a rounding differs."""
+SEARCHED = "search"
+"""The shard that every trial is judged on; on others findings are, and examined more deeply."""
+ANOTHER = (
+    "The recipe's model gives other logits when it is built anew from its weights: keep all that training changes in "
+    "parameters or persistent buffers."
+)
+
+
+def judged(talk: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> float:
+    """The finished loss of weights that are given to the inmate of `talk`, in nats per token; may be NaN.
+
+    Raises:
+        RecipeError: when the model built anew is not the one that was trained.
+        FailedError: for what else the inmate does wrong; once it reads held-out text, in fixed words alone.
+    """
+
+    def ask(ids: Tensor) -> Iterator[Tensor]:
+        return answers(talk, ids, tokens.vocab_size)
+
+    talk.send("weights", trained.packed)
+    talk.hear("ready")
+    mixed = spec.setting.ladder.precision == "bf16-mixed"
+    _require_same(ask, trained, MIXED_SAME if mixed else LEAK_TOLERANCE)
+    talk.hush()
+    batch_size = spec.rung.batch_size // spec.rung.devices
+    return Examination(
+        ask, held_out(tokens, spec), batch_size, mixed=mixed, deep=spec.shard != SEARCHED
+    ).finished_loss()
+
+
+def _require_same(ask: Ask, trained: Trained, tolerance: float) -> None:
+    """Logits that are not finite are not compared: the finished loss says so."""
+    if not trained.answer.isfinite().all():
+        return
+    wanted, anew = (log_probabilities(one) for one in (trained.answer, torch.cat(list(ask(trained.asked)))))
+    if agree(wanted, anew, tolerance):
+        return
+    if not agree(anew, log_probabilities(torch.cat(list(ask(trained.asked)))), tolerance):
+        raise FailedError(REJECTED + REMEMBERS)
+    raise RecipeError(ANOTHER)
