@@ -10,6 +10,7 @@ from messages_server import MessagesServer, Reply
 from researchers import Scripted
 from tiny import BASELINE, ladder
 
+from data.store import Store
 from data.study import Study
 from scaling.edits import EditError
 from scaling.knobs import Knob
@@ -37,7 +38,12 @@ class Desk:
         return self.script(body)
 
     def open(
-        self, *, max_usd: float | None = None, categories: Sequence[str] = CATEGORIES, **settings: Any
+        self,
+        *,
+        max_usd: float | None = None,
+        max_tries: int | None = None,
+        categories: Sequence[str] = CATEGORIES,
+        **settings: Any,
     ) -> ClaudeProposer:
         for one in self.callers:
             one.close()
@@ -50,6 +56,7 @@ class Desk:
             stopping=threading.Event(),
             base_url=self.server.url,
             wait=lambda seconds: False,
+            max_tries=max_tries,
             retries=0,
         )
         self.callers.append(caller)
@@ -65,6 +72,9 @@ class Desk:
             say=self.said.append,
             recorded=lambda key: journal.answer(key) is not None,
         )
+
+    def rows(self) -> list[dict[str, Any]]:
+        return Store(self.study.path).rows("select * from llm_calls order by written_at")
 
     @property
     def asked(self) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def test_repair_gets_one_round_for_the_edit_and_one_for_the_crash(desk: Desk) ->
     assert applies(mended)
     assert mended.slug == made.slug
     assert mended.cost_usd > made.cost_usd
+    assert mended.exchange == made.exchange == "e0001"
+    assert [(row["exchange"], row["slug"]) for row in desk.rows()] == [("e0001", None), ("e0001", made.slug)]
     assert is_repair(desk.asked[1])
     assert "no such text" in opening(desk.asked[1])
     assert proposer.repair(mended, Failure("preflight", "no gradient")) is None
@@ -86,10 +89,34 @@ def test_repair_gets_one_round_for_the_edit_and_one_for_the_crash(desk: Desk) ->
 
 
 @pytest.mark.parametrize(
-    "reply", [refusal(), text("It cannot work."), Reply([], "end_turn"), error(400), *sloppy()[2:5]]
+    "reply",
+    [refusal(), text("It cannot work."), Reply([], "end_turn"), propose(edit(1, title="Again")), *sloppy()[2:5]],
 )
-def test_a_repair_that_brings_nothing_leaves_the_proposal(desk: Desk, reply: Reply) -> None:
+def test_a_repair_that_brings_nothing_leaves_the_proposal_at_what_it_has_cost(desk: Desk, reply: Reply) -> None:
     desk.script = Scripted(propose(edit(1)), reply)
     proposer = desk.open()
     (made,) = asked_for(proposer, 1)
+    left = proposer.repair(made, Failure("preflight", "no gradient"))
+    assert left is not None
+    assert left == replace(made, cost_usd=left.cost_usd)
+    assert left.cost_usd == pytest.approx(desk.callers[-1].spent_usd)
+    assert left.cost_usd > made.cost_usd
+
+
+def test_a_repair_that_the_service_does_not_take_leaves_the_proposal(desk: Desk) -> None:
+    desk.script = Scripted(propose(edit(1)), error(400))
+    proposer = desk.open()
+    (made,) = asked_for(proposer, 1)
     assert proposer.repair(made, Failure("preflight", "no gradient")) is None
+
+
+def test_a_repair_that_there_was_no_money_for_is_not_made_by_a_later_command_with_more(desk: Desk) -> None:
+    (made,) = asked_for(desk.open(), 1)
+    for max_usd in (desk.callers[-1].spent_usd + 1e-6, None):
+        proposer = desk.open(max_usd=max_usd)
+        assert asked_for(proposer, 1) == [made]
+        assert proposer.repair(made, Failure("crash", "ValueError")) is None
+    assert len(desk.asked) == 1
+    row = desk.rows()[-1]
+    assert (row["stop_reason"], row["error"]) == ("rejected", "no money was left to repair it")
+    assert (row["exchange"], row["slug"], row["cost_usd"]) == ("e0001", made.slug, 0)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scaling.edits import Recipe
-from search.claude.calls import Answer, BudgetSpentError, Caller, Request, RequestRefusedError
+from search.claude.calls import Answer, BudgetSpentError, Caller, ContextFullError, Request, RequestRefusedError
+from search.claude.echo import repeatable
 from search.claude.parse import InvalidCallError, proposal, read_proposal, skip, slug_of
 from search.claude.prompt import Block, Prompt, Wish
 from search.claude.reading import Library, check_question
@@ -21,6 +22,7 @@ from search.proposals import Proposal
 NARROW_COUNT = 2
 _GOES_ON = frozenset({"tool_use", "pause_turn"})
 _USELESS = frozenset({"refusal", "errored", "expired", "canceled", "lost"})
+_BROKEN = "The input is not valid: it is not one whole JSON object, of whole characters and finite numbers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Exchange:
         self.problems: list[str] = []
         self.cost_usd = 0.0
         self.out_of_money = False
+        self._heard = False
 
     @property
     def number(self) -> int:
@@ -70,8 +73,19 @@ class Exchange:
         return self._wish.number
 
     @property
-    def _next_key(self) -> str:
-        return f"e{self.number:04d}.t{self._asked + 1}"
+    def name(self) -> str:
+        """Its name in the store."""
+        return f"e{self.number:04d}"
+
+    @property
+    def not_taken(self) -> list[str]:
+        """The keys of its requests, where the service took none of them; one that was too long shows that it would."""
+        if self._heard or self.out_of_money:
+            return []
+        return [self._key(place) for place in range(1, self._asked + 1)]
+
+    def _key(self, place: int) -> str:
+        return f"{self.name}.t{place}"
 
     def run(self, caller: Caller, library: Library) -> None:
         """Ask until there are proposals, there is no other way to ask, or the money is spent."""
@@ -79,10 +93,9 @@ class Exchange:
             try:
                 self._converse(attempt, caller, library)
             except RequestRefusedError as error:
-                self.problems.append(str(error))
+                self.turned_down(error)
             except BudgetSpentError as error:
-                self.problems.append(str(error))
-                self.out_of_money = True
+                self.stop_spending(error)
             if self.found or self.out_of_money:
                 return
 
@@ -98,10 +111,9 @@ class Exchange:
 
     def request(self, attempt: Attempt) -> Request:
         """The next request, under a key that is its own for ever."""
-        key = self._next_key
         self._asked += 1
         return Request(
-            key=key,
+            key=self._key(self._asked),
             purpose="propose",
             model=attempt.model,
             system=self._prompt.system,
@@ -109,18 +121,31 @@ class Exchange:
             messages=list(self._messages),
             max_tokens=self._settings.max_tokens,
             effort=attempt.effort,
+            exchange=self.name,
         )
+
+    def turned_down(self, error: RequestRefusedError) -> None:
+        """Note that the service did not take the last request."""
+        self.problems.append(str(error))
+        self._heard |= isinstance(error, ContextFullError)
+
+    def stop_spending(self, error: BudgetSpentError) -> None:
+        """Note that there is no money for the last request."""
+        self.problems.append(str(error))
+        self.out_of_money = True
 
     def take(self, answer: Answer, library: Library | None) -> bool:
         """Take the proposals of an answer; returns whether it is to be answered in turn, which is then prepared.
 
         library: answers the questions; None where none are answered.
         """
+        self._heard = True
         self.cost_usd += answer.cost_usd
         if answer.stop_reason in _USELESS:
             why = answer.refusal_category or answer.error
             self.problems.append(f"{answer.model}: {answer.stop_reason}{f' ({why})' if why else ''}")
             return False
+        answer = repeatable(answer)
         before, corrected = len(self.found), self._corrected
         goes_on = answer.stop_reason in _GOES_ON and library is not None
         results = [self._result(call, answer, library, corrected) for call in answer.tool_calls()]
@@ -128,9 +153,7 @@ class Exchange:
             self.problems.append(f"{answer.model}: an answer without a proposal ({answer.stop_reason})")
         if not goes_on or len(self.found) >= self._count or not answer.content:
             return False
-        # The service gives empty text now and then, and does not take it back.
-        content = [block for block in answer.content if block.get("type") != "text" or block["text"].strip()]
-        self._messages.append({"role": "assistant", "content": content})
+        self._messages.append({"role": "assistant", "content": answer.content})
         self._messages.append({"role": "user", "content": [*results, self._reminder()]})
         return True
 
@@ -147,13 +170,13 @@ class Exchange:
         result: Block = {"type": "tool_result", "tool_use_id": call["id"]}
         try:
             if call["id"] in answer.broken:
-                raise InvalidCallError("The input is not valid: it is no whole JSON object.")
+                raise InvalidCallError(_BROKEN)
             if call["name"] == "propose":
                 return {**result, "content": self._propose(call["input"])}
             if library is None:
                 raise InvalidCallError("No questions are answered this time.")
             ask = check_question(call["name"], call["input"])
-            return {**result, "content": "" if self._recorded(self._next_key) else library.answer(ask)}
+            return {**result, "content": "" if self._recorded(self._key(self._asked + 1)) else library.answer(ask)}
         except InvalidCallError as error:
             self._wrong(call["name"], str(error), answer, corrected)
             return {**result, "content": str(error), "is_error": True}
@@ -198,12 +221,11 @@ def run_together(exchanges: Sequence[Exchange], settings: ClaudeSettings, caller
             answers = caller.ask_batch(requests)
         except RequestRefusedError as error:
             for exchange in waiting:
-                exchange.problems.append(str(error))
+                exchange.turned_down(error)
             continue
         except BudgetSpentError as error:
             for exchange in waiting:
-                exchange.problems.append(str(error))
-                exchange.out_of_money = True
+                exchange.stop_spending(error)
             return
         for exchange, answer in zip(waiting, answers, strict=True):
             exchange.take(answer, None)

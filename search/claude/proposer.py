@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from scaling.knobs import Knob
 from scaling.ladder import Rung
 from search.catalogue import CATALOGUE
 from search.catalogue.proposer import CATEGORIES
-from search.claude.calls import BudgetSpentError, Caller
+from search.claude.calls import Caller, KeyRefusedError, ServiceDownError
 from search.claude.digest import digest
 from search.claude.exchange import Exchange, run_together
 from search.claude.larger import larger_rungs
@@ -25,9 +26,10 @@ from search.claude.prompt import Prompt
 from search.claude.reading import Library
 from search.claude.repair import Repairs
 from search.claude.settings import ClaudeSettings
-from search.proposals import Failure, Outcome, Proposal
+from search.proposals import Failure, Outcome, Proposal, ProposerGoneError
 
 _BRIEF_CHARACTERS = 50_000
+_MOST_NOT_TAKEN = 3
 
 
 class ClaudeProposer:
@@ -65,6 +67,7 @@ class ClaudeProposer:
         self._larger: list[str] | None = None
         self._proposing = threading.Lock()
         self._exchanges = 0
+        self._not_taken = 0
         self._waiting: deque[Proposal] = deque()
         self._fallback = deque(entry for entry in CATALOGUE if entry.category in categories)
         self._out_of_money = False
@@ -78,10 +81,11 @@ class ClaudeProposer:
     def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
         """Up to count proposals, from one exchange or one batch of them; an empty list once the money is spent.
 
-        An exchange that brings nothing ends in an entry of the catalogue; where none is left, in the record of a skip.
-        Raises StoppedError when the search is to end, KeyRefusedError and ServiceDownError when nobody answers.
+        An exchange that brings nothing ends in the record of a skip, and after it an entry of the catalogue, where one
+        is left. Raises StoppedError when the search is to end; ProposerGoneError when nobody answers, and when the
+        service took no request of three exchanges in a row, the last of which is asked again by the next command.
         """
-        with self._proposing:
+        with self._proposing, _told_as_gone():
             if not self._waiting and not self._out_of_money and count > 0:
                 begun = self._exchanges
                 try:
@@ -93,13 +97,14 @@ class ClaudeProposer:
             return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
 
     def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """The same idea, put right, or None: one round for an edit that cannot be run, one for a run that crashed."""
+        """The same idea, put right, or None: one round for an edit that cannot be run, one for a run that crashed.
+
+        Raises StoppedError and ProposerGoneError, as `propose` does.
+        """
         if proposal.placebo or proposal.category == SKIPPED or proposal.proposer not in {None, self.name}:
             return None
-        try:
+        with _told_as_gone():
             return self._repairs.repair(proposal, failure)
-        except BudgetSpentError:
-            return None
 
     def _ask(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
         if self._larger is None:  # no promotion can end while a search holds the study
@@ -115,7 +120,19 @@ class ClaudeProposer:
             exchanges = [self._exchange(count, account)]
             with Library(self._study, self._baseline, self._settings.query) as library:
                 exchanges[0].run(self._caller, library)
+        self._require_service(exchanges)
         return [proposal for exchange in exchanges for proposal in self._ended(exchange)]
+
+    def _require_service(self, exchanges: Sequence[Exchange]) -> None:
+        """Raise ProposerGoneError for a service that goes on taking nothing, rather than fill a search with skips."""
+        in_a_row = self._not_taken
+        for exchange in exchanges:
+            in_a_row = in_a_row + 1 if exchange.not_taken else 0
+            if in_a_row == _MOST_NOT_TAKEN:
+                self._caller.forget(key for one in exchanges for key in one.not_taken)
+                why = exchange.problems[-1].rstrip(".")
+                raise ProposerGoneError(f"{why}, {in_a_row} exchanges in a row; run the same command again later.")
+        self._not_taken = in_a_row
 
     def _exchange(self, count: int, account: Callable[[int], str]) -> Exchange:
         self._exchanges += 1
@@ -131,25 +148,27 @@ class ClaudeProposer:
         return exchanges
 
     def _ended(self, exchange: Exchange) -> list[Proposal]:
-        """The proposals of an exchange, each with its share of the cost."""
-        found = exchange.found
+        """The proposals of an exchange, each with its share of the cost; what stands in for them cost nothing."""
+        found, instead = exchange.found, list[Proposal]()
         if exchange.out_of_money:
             self._out_of_money = True
             self._say(exchange.problems[-1])
         elif not found:
-            found = self._instead(exchange)
-        return [replace(one, cost_usd=exchange.cost_usd / len(found)) for one in found]
+            found, instead = self._nothing(exchange)
+        share = exchange.cost_usd / max(1, len(found))
+        return [*(replace(one, cost_usd=share, exchange=exchange.name) for one in found), *instead]
 
-    def _instead(self, exchange: Exchange) -> list[Proposal]:
-        """An entry of the catalogue for an exchange that brought nothing, or else the record of that."""
+    def _nothing(self, exchange: Exchange) -> tuple[list[Proposal], list[Proposal]]:
+        """The record of an exchange that brought nothing, and an entry of the catalogue, where one is left."""
         why = one_line("; ".join(dict.fromkeys(exchange.problems)), 300)
+        skipped = [skip(slug_of("skipped", exchange.number, 1), f"The researcher proposed nothing: {why}.")]
         while self._fallback:
             entry = self._fallback.popleft()
             if self._applies(entry):
                 self._say(f"no proposal in exchange {exchange.number} ({why}); trying {entry.slug} of the catalogue")
-                return [replace(entry, slug=f"{entry.slug}-e{exchange.number:04d}-1", proposer="catalogue")]
+                return skipped, [replace(entry, slug=f"{entry.slug}-{exchange.name}-1", proposer="catalogue")]
         self._say(f"no proposal in exchange {exchange.number} ({why})")
-        return [skip(slug_of("skipped", exchange.number, 1), f"The researcher proposed nothing: {why}.")]
+        return skipped, []
 
     def _applies(self, entry: Proposal) -> bool:
         try:
@@ -157,6 +176,15 @@ class ClaudeProposer:
         except EditError:
             return False
         return True
+
+
+@contextmanager
+def _told_as_gone() -> Iterator[None]:
+    """What ends all asking ends no search amid its runs."""
+    try:
+        yield
+    except (KeyRefusedError, ServiceDownError) as error:
+        raise ProposerGoneError(str(error)) from error
 
 
 def _brief(study: Path, path: str | None) -> str:

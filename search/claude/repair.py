@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 from scaling.edits import Edit, Recipe
-from search.claude.calls import Answer, Caller, Request, RequestRefusedError
+from search.claude.calls import Answer, BudgetSpentError, Caller, Request, RequestRefusedError
 from search.claude.parse import InvalidCallError, proposal, read_proposal
 from search.claude.prompt import Prompt
 from search.claude.settings import ClaudeSettings
@@ -26,7 +26,10 @@ class Repairs:
         self._broken: dict[str, Edit] = {}
 
     def repair(self, broken: Proposal, failure: Failure) -> Proposal | None:
-        """A proposal of the same slug, or None when its round is over, nothing came, or nothing changed.
+        """A proposal of the same slug, or None when its round is over or no answer came.
+
+        An answer that mends nothing is told by the broken proposal at what it has cost with it. One that there is no
+        money for is given up for good, so that a later command with more money does not decide otherwise.
 
         Raises what Caller.ask raises, requests that the service does not take apart.
         """
@@ -34,12 +37,17 @@ class Repairs:
         with self._lock:
             if self._broken.setdefault(key, broken.edit) != broken.edit:
                 return None
+        request = self._request(key, broken, failure)
         try:
-            answer = self._caller.ask(self._request(key, broken, failure))
+            answer = self._caller.ask(request)
         except RequestRefusedError:
             return None
+        except BudgetSpentError:
+            self._caller.hold_back(request, "no money was left to repair it")
+            return None
         mended = self._read(answer, broken)
-        return None if mended is None or mended.edit == broken.edit else mended
+        given = broken if mended is None or mended.edit == broken.edit else mended
+        return replace(given, cost_usd=broken.cost_usd + answer.cost_usd, exchange=broken.exchange)
 
     def _request(self, key: str, broken: Proposal, failure: Failure) -> Request:
         told = self._prompt.repair(broken, failure)
@@ -65,6 +73,5 @@ class Repairs:
                     given = read_proposal(call["input"], self._prompt.categories)
                 except InvalidCallError:
                     continue
-                mended = proposal(given, broken.slug, self._baseline)
-                return replace(mended, cost_usd=broken.cost_usd + answer.cost_usd)
+                return proposal(given, broken.slug, self._baseline)
         return None
