@@ -105,8 +105,8 @@ def search_to_its_end(study: Study, trials: int, kills: int) -> tuple[float, lis
 def trials_ended(study: Study) -> int:
     """Trials that the spool has an outcome of; those kept or unresolved come at the end only."""
     files = [*study.spool.glob("study.*.jsonl")]
-    found = {line.split('"trial_id":"', 1)[1].split('"', 1)[0] for file in files for line in lines(file, "trial")}
-    return len(found)
+    rows = [json.loads(line) for file in files for line in lines(file, "trial")]
+    return len({row["trial_id"] for row in rows if row.get("status")})
 
 
 def lines(file: Path, kind: str) -> list[str]:
