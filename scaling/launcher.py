@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 from data.errors import ScaleproofError
 from data.spool import SpoolWriter, last_row
 from data.store import Store
+from data.study import Study
 from scaling.executor import Ended, Executor, run_all
 from scaling.progress import cost
-from scaling.runs import ENDED, Job, RunResult, RunSpec, TimingSpec
+from scaling.runs import ENDED, Job, Precedent, RunResult, RunSpec, Stop, TimingSpec
 from scaling.stopping import Stopping
 
 
@@ -46,6 +49,7 @@ class Launcher:
         self._writer = writer
         self._progress = progress
         self._ended: dict[str, RunResult] | None = None
+        self._baselines: dict[int, dict[str, Mapping[str, Any]]] = {}
 
     def finish(self, title: str, specs: Iterable[RunSpec]) -> dict[str, RunResult]:
         """Make every run that has not ended yet; returns the results by run_id.
@@ -76,7 +80,7 @@ class Launcher:
     def start(self, spec: RunSpec) -> None:
         """Start a run on a free worker, and say that it is under way; `ended` gives what becomes of it."""
         self._queued(spec)
-        self.executor.submit(spec)
+        self.executor.submit(self._with_precedent(spec))
 
     def ended(self) -> list[RunSpec]:
         """Wait until runs have ended, whose results are known then, or until `stopping` is woken.
@@ -96,12 +100,35 @@ class Launcher:
         """
         if self._ended is None:
             rows = self.store.rows(
-                "select run_id, status, reason, val_loss, params, flops, tokens, seconds, tokens_per_second "
-                "from runs where list_contains($ended, status)",
+                "select run_id, status, reason, val_loss, params, flops, tokens, seconds, tokens_per_second, "
+                "arm, rung, horizon, started_at, ended_at from runs where list_contains($ended, status)",
                 {"ended": list(ENDED)},
             )
-            self._ended = {row["run_id"]: RunResult.from_row(row) for row in rows}
+            self._ended = {}
+            for row in self._standing(rows):
+                self._keep(self._ended, row)
         return self._ended
+
+    def _standing(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those that a limit ended which the study has raised since are to be made anew; what follows the others."""
+        stops = [Stop.read(row["reason"]) for row in rows]
+        if not any(stops):
+            return list(rows)
+        sandbox = Study.open(self.store.study).settings.get("sandbox", {})
+        return [row for row, stop in zip(rows, stops, strict=True) if stop is None or not stop.is_lifted(sandbox)]
+
+    def _keep(self, ended: dict[str, RunResult], row: Mapping[str, Any]) -> None:
+        ended[row["run_id"]] = RunResult.from_row(row)
+        if row["arm"] == "baseline" and row["status"] == "finished" and row.get("started_at") and row.get("ended_at"):
+            self._baselines.setdefault(row["rung"], {})[row["run_id"]] = row
+
+    def _with_precedent(self, job: Job) -> Job:
+        """The job, told what the baseline took at its rung, where that is known; longer horizons take longer."""
+        if isinstance(job, TimingSpec) or job.rung_index not in self._baselines:
+            return job
+        rows = self._baselines[job.rung_index].values()
+        took = [(row["ended_at"] - row["started_at"]) * max(1.0, job.horizon / row["horizon"]) for row in rows]
+        return replace(job, precedent=Precedent(statistics.median(took), max(row["params"] or 0 for row in rows)))
 
     def _ratios(self, run_ids: Iterable[str]) -> dict[str, float]:
         rows = self.store.rows(
@@ -113,7 +140,7 @@ class Launcher:
         if not jobs:
             return
         # The longest first, so that no long run is left alone at the end.
-        ordered = sorted(jobs, key=cost, reverse=True)
+        ordered = sorted(map(self._with_precedent, jobs), key=cost, reverse=True)
         for job in ordered:
             if isinstance(job, RunSpec):
                 self._queued(job)
@@ -134,10 +161,7 @@ class Launcher:
                 "What has ended is kept; give the same command again to continue."
             )
         if isinstance(ended.job, RunSpec):
-            self._known[ended.job.run_id] = self._read(ended.job)
+            row = last_row(self.store.spool, ended.job.run_id)
+            assert row is not None, "a run that ended leaves its row"
+            self._keep(self._known, row)
         return ended.job
-
-    def _read(self, spec: RunSpec) -> RunResult:
-        row = last_row(self.store.spool, spec.run_id)
-        assert row is not None, "a run that ended leaves its row"
-        return RunResult.from_row(row)

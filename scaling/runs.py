@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scaling.ladder import Ladder, Rung
@@ -30,12 +31,20 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Precedent:
+    """What finished runs of the baseline took at a rung: seconds from start to end, in the median, and parameters."""
+
+    seconds: float
+    params: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """One training run: a recipe at a rung, scheduled for a horizon, on one seed.
 
     `seed` decides the initial weights and the order of the data; `shard` names the held-out shard of the evaluation.
     `arm`, `finding_id` and `purpose` say why the run is made and are no part of its identity, so that a run
-    which serves two purposes is made once.
+    which serves two purposes is made once. Neither is `precedent`, by which a sandbox bounds the run.
     """
 
     setting: Setting
@@ -48,6 +57,7 @@ class RunSpec:
     purpose: str
     finding_id: str | None = None
     preflight: bool = False
+    precedent: Precedent | None = field(default=None, compare=False)
 
     @property
     def rung(self) -> Rung:
@@ -119,6 +129,36 @@ class TimingSpec:
 
 
 Job = RunSpec | TimingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The limit of a sandbox that ended a run, which stands at the end of its reason.
+
+    name: of the setting in the table [sandbox]; chosen: whether the study set it, or it was the default.
+    """
+
+    name: str
+    value: float
+    chosen: bool
+
+    def __str__(self) -> str:
+        """As the reason says it."""
+        return f"Limit of [sandbox]: {self.name} = {self.value}, {'as set' if self.chosen else 'the default'}."
+
+    @classmethod
+    def read(cls, reason: str | None) -> Stop | None:
+        """The limit that a reason names; None where it names none."""
+        found = _STOP.search(reason or "")
+        return found and cls(found[1], float(found[2]), found[3] == "as set")
+
+    def is_lifted(self, sandbox: Mapping[str, Any]) -> bool:
+        """Whether the study's table [sandbox] allows more now, or leaves to the default what it had set."""
+        now = sandbox.get(self.name)
+        return self.chosen if now is None else isinstance(now, int | float) and now > self.value
+
+
+_STOP = re.compile(r"Limit of \[sandbox\]: (\w+) = ([0-9]+(?:\.[0-9]+)?), (as set|the default)\.\Z")
 
 
 @dataclass(frozen=True, slots=True)

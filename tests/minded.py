@@ -34,8 +34,16 @@ def top(code: str) -> Recipe:
 
 
 def while_training(code: str) -> Recipe:
-    """The baseline, with code that runs in the first step of training, and has the wire in its hands."""
-    grip = "    import gc\n    wires = [one for one in gc.get_objects() if type(one).__name__ == 'Wire']\n"
+    """The baseline, with code that runs in the first step that is taken, and has the wire in its hands.
+
+    Not while FLOPs are counted, which asks for the schedule too.
+    """
+    grip = (
+        "    import gc, traceback\n"
+        "    if any(one.filename.endswith('scaling/shape.py') for one in traceback.extract_stack()):\n"
+        "        return _schedule(progress, knobs)\n"
+        "    wires = [one for one in gc.get_objects() if type(one).__name__ == 'Wire']\n"
+    )
     body = "".join(f"    {line}\n" for line in code.splitlines())
     return top(
         f"_schedule = schedule\n\n\ndef schedule(progress, knobs):\n{grip}{body}    return _schedule(progress, knobs)\n"

@@ -16,6 +16,8 @@ from search.sandbox.limits import Limits
 PACKAGES = ("data", "scaling", "search")
 ETC = ("ld.so.cache", "alternatives", "localtime")
 SHARED_MEMORY_BYTES = 2**26
+MEMORY_FOLDERS = ("/tmp", "/dev/shm")
+"""Where a cell may write what goes with it."""
 DEVICES = Path("/dev")
 
 

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from search.sandbox.bubblewrap import Mount, arguments
 from search.sandbox.holder import Holder
 from search.sandbox.inmate import Entry, Work, enter_and_work
 from search.sandbox.limits import CellError, Limits, in_units
-from search.sandbox.usage import hold_files_to, hold_to
+from search.sandbox.usage import hold_files_to, hold_names_to, hold_to
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 TAIL_BYTES = 4096
 CHUNK_BYTES = 2**16
@@ -29,6 +32,24 @@ class Ended:
 
     status: int | None
     signal: int | None
+
+
+class _Channel(socket.socket):
+    """The owner's end of a channel, which knows when something last went either way."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        super().__init__(fileno=plain.detach())
+        self.used = time.monotonic()
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        said = super().recv(bufsize, flags)
+        self.used = time.monotonic()
+        return said
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        sent = super().send(data, flags)
+        self.used = time.monotonic()
+        return sent
 
 
 class Cell:
@@ -53,7 +74,8 @@ class Cell:
         self._child: int | None = None
         self._ended: Ended | None = None
         self._open: list[int] = []
-        self._channel: socket.socket | None = None
+        self._channel: _Channel | None = None
+        self.stopped_by: CellError | None = None
 
     def __enter__(self) -> Self:
         """Open the cell; some 10 ms. Raises ScaleproofError when bubblewrap cannot."""
@@ -82,7 +104,8 @@ class Cell:
         self._open = [self._output, self._status]
         os.set_blocking(self._output, False)
         os.set_blocking(self._status, False)
-        self._channel, inside = socket.socketpair()
+        own, inside = socket.socketpair()
+        self._channel = _Channel(own)
         entry = Entry(
             init=self._holder.init,
             limits=self._limits,
@@ -105,20 +128,33 @@ class Cell:
         os.close(status)
         return self._channel
 
+    def kill(self) -> None:
+        """Kill everything in it, without waiting for its end; the rest is closed when the block is left."""
+        self._holder.kill()
+
     def check(self) -> None:
         """Look at the inmate without waiting: output, time, memory, processes, files, end; call it every 50 ms.
 
-        Raises CellError when it did what it may not, or died: by a signal, or with a status that is not 0.
+        Raises CellError when it did what it may not, or died: by a signal, or with a status that is not 0;
+        `stopped_by` keeps it.
         """
+        try:
+            self._look()
+        except CellError as error:
+            self.stopped_by = error
+            raise
+
+    def _look(self) -> None:
         self._drain()
         if self._printed > self._limits.output_bytes:
             raise CellError("output", f"It wrote more than {in_units(self._limits.output_bytes)} to its output.")
-        if time.monotonic() - self._started > self._limits.wall_seconds:
-            raise CellError("time", f"It ran longer than {self._limits.wall_seconds:g} s.")
+        self._hold_to_its_time()
         hold_to(self._limits, self._holder.processes)
+        for folder in self._holder.memory_folders:
+            hold_names_to(self._limits, folder)
         for mount in self._mounts:
             if mount.writable:
-                hold_files_to(self._limits.folder_bytes, str(mount.source))
+                hold_files_to(self._limits, str(mount.source))
         if self.ended is not None:
             self._drain()
             _judge(self.ended)
@@ -135,6 +171,13 @@ class Cell:
     def output_tail(self) -> str:
         """The end of what it printed, at most 4 KiB. Hostile text: quote it where it is shown."""
         return self._tail.decode(errors="replace")
+
+    def _hold_to_its_time(self) -> None:
+        now, limits = time.monotonic(), self._limits
+        if now - self._started > limits.wall_seconds:
+            raise CellError("time", f"It ran longer than {limits.wall_seconds:g} s.")
+        if self._channel is not None and now - self._channel.used > limits.silent_seconds:
+            raise CellError("silence", f"It said nothing for {limits.silent_seconds:g} s.")
 
     def _drain(self) -> None:
         with suppress(BlockingIOError):

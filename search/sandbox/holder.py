@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 from data.errors import ScaleproofError
-from search.sandbox.bubblewrap import arguments
+from search.sandbox.bubblewrap import MEMORY_FOLDERS, arguments
 from search.sandbox.limits import Limits
 
 READY_SECONDS = 30.0
@@ -45,7 +46,9 @@ class Holder:
             self._wait_until_ready()
             self.init: int = json.loads(os.read(told, 4096))["child-pid"]
             self._init = os.pidfd_open(self.init)
-            self._processes = os.open(f"/proc/{self.init}/root/proc", os.O_RDONLY | os.O_DIRECTORY)
+            root = f"/proc/{self.init}/root"
+            self._processes = os.open(f"{root}/proc", os.O_RDONLY | os.O_DIRECTORY)
+            self._memory_folders = [os.open(root + path, os.O_RDONLY | os.O_DIRECTORY) for path in MEMORY_FOLDERS]
         except BaseException:
             self._process.kill()
             self._close_pipes()
@@ -58,6 +61,11 @@ class Holder:
         """The cell's own /proc, opened: it shows the processes within and no others."""
         return self._processes
 
+    @property
+    def memory_folders(self) -> Sequence[int]:
+        """The cell's folders that are memory, opened."""
+        return self._memory_folders
+
     def kill(self) -> None:
         """End the cell: the kernel kills all of a pid namespace with its first process."""
         with suppress(ProcessLookupError):
@@ -67,8 +75,8 @@ class Holder:
         """End it and wait for its end; whoever entered it from outside must have been waited for by their parent."""
         self.kill()
         self._close_pipes()
-        os.close(self._init)
-        os.close(self._processes)
+        for descriptor in (self._init, self._processes, *self._memory_folders):
+            os.close(descriptor)
 
     def _wait_until_ready(self) -> None:
         entry, answer, said = self._process.stdin, self._process.stdout, self._process.stderr

@@ -9,16 +9,21 @@ from dataclasses import dataclass
 
 from search.sandbox.limits import CellError, Limits, in_units
 
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 BLOCK_BYTES = 4096
 HOLDERS = {"1", "2"}  # bubblewrap's init, and what holds the cell open
 
 _PROPORTIONAL = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
+_RESIDENT = re.compile(rb"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
+_TABLES = re.compile(rb"^VmPTE:\s+(\d+) kB$", re.MULTILINE)
+_THREADS = re.compile(rb"^Threads:\s+(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What all inmates use together; memory is resident, and counts a page that several share once for each."""
+    """What all inmates use together; memory is resident, and counts a page that several share once for each.
+
+    The kernel's tables of pages count too: pages that are only read cost nothing but their place in a table.
+    """
 
     memory_bytes: int
     processes: int
@@ -47,10 +52,23 @@ def _hold_number(processes: int, most: int) -> None:
         raise CellError("processes", f"It started more than {most} processes.")
 
 
-def hold_files_to(most: int, folder: str) -> None:
-    """Raise CellError when the files below a folder take more than `most` bytes of disk; follows no links."""
-    if _taken(folder, most) > most:
-        raise CellError("files", f"It wrote more than {in_units(most)} of files.")
+def hold_files_to(limits: Limits, folder: str) -> None:
+    """Raise CellError when what is below a folder takes too much disk, or has too many names; follows no links."""
+    taken, names = _taken(folder, limits)
+    _hold_names(names, limits.names)
+    if taken > limits.folder_bytes:
+        raise CellError("files", f"It wrote more than {in_units(limits.folder_bytes)} of files.")
+
+
+def hold_names_to(limits: Limits, folder: int) -> None:
+    """Raise CellError when the file system of an opened folder, which is memory, holds too many names."""
+    held = os.fstatvfs(folder)
+    _hold_names(held.f_files - held.f_ffree, limits.names)
+
+
+def _hold_names(names: int, most: int) -> None:
+    if names > most:
+        raise CellError("names", f"It made more than {most} files and folders.")
 
 
 def _inmates(proc: int) -> list[str]:
@@ -60,25 +78,31 @@ def _inmates(proc: int) -> list[str]:
 
 
 def _one(proc: int, process: str) -> tuple[int, int] | None:
-    """Resident bytes and threads of one process, from the fields after its name, which may hold anything."""
-    said = _read(proc, f"{process}/stat")
+    """Memory and threads of one process; its name comes before them, in which the kernel escapes the ends of lines."""
+    said = _read(proc, f"{process}/status")
     if not said:
         return None
-    fields = said.rpartition(b")")[2].split()
-    return int(fields[21]) * PAGE_BYTES, int(fields[17])
+    threads = _THREADS.search(said)
+    return _kilobytes(_RESIDENT, said) + _kilobytes(_TABLES, said), int(threads[1]) if threads else 0
+
+
+def _kilobytes(pattern: re.Pattern[bytes], said: bytes) -> int:
+    """The number that a line gives, in bytes; 0 where there is none, as for a process that has ended."""
+    found = pattern.search(said)
+    return int(found[1]) * 2**10 if found else 0
 
 
 def _shared_once(proc: int, most_processes: int) -> int:
-    """Resident bytes of all processes, a page that several share counted once in all.
+    """Bytes of all processes, a page that several share counted once in all.
 
     Raises CellError where they become too many meanwhile: this takes so long that one who forks could outrun it.
     """
     total = 0
     for process in _inmates(proc):
         _hold_number(len(_inmates(proc)), most_processes)
-        proportional = _PROPORTIONAL.search(_read(proc, f"{process}/smaps_rollup") or b"")
-        plain = _one(proc, process)
-        total += int(proportional[1]) * 2**10 if proportional else plain[0] if plain else 0
+        said = _read(proc, f"{process}/status") or b""
+        proportional = _kilobytes(_PROPORTIONAL, _read(proc, f"{process}/smaps_rollup") or b"")
+        total += (proportional or _kilobytes(_RESIDENT, said)) + _kilobytes(_TABLES, said)
     return total
 
 
@@ -93,25 +117,26 @@ def _read(proc: int, path: str) -> bytes | None:
     return None
 
 
-def _taken(folder: str, most: int) -> int:
-    """Bytes of disk below a folder, counted up to where they are more than `most`; each name counts a block."""
-    taken = 0
+def _taken(folder: str, limits: Limits) -> tuple[int, int]:
+    """Bytes of disk and names below a folder, counted up to where they are too many; each name counts a block."""
+    taken, names, most = 0, 0, limits.folder_bytes
     waiting = [folder]
-    while waiting and taken <= most:
+    while waiting and taken <= most and names <= limits.names:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
                     taken += _blocks(entry)
+                    names += 1
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-                    if taken > most:
+                    if taken > most or names > limits.names:
                         break
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             # Closed to its owner, or deeper than a path can be long: what cannot be counted is too much.
-            return most + 1
-    return taken
+            return most + 1, names
+    return taken, names
 
 
 def _blocks(entry: os.DirEntry[str]) -> int:

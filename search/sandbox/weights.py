@@ -38,13 +38,17 @@ def pack(model: nn.Module) -> bytes:
 
 
 def unpack(model: nn.Module, packed: bytes | bytearray) -> None:
-    """Give `model`, built anew, the weights that `pack` took.
+    """Give `model`, built anew, the weights that `pack` took; a bytearray is empty then, to hold them in memory once.
 
     Raises:
         RecipeError: when they are no weights of this model.
     """
+    data = bytes(packed)
+    if isinstance(packed, bytearray):
+        packed.clear()
     try:
-        loaded = safetensors.load(bytes(packed))
+        loaded = safetensors.load(data)
+        del data
         own = model.state_dict()
         given = {_place(tensor) for name, tensor in own.items() if name in loaded}
         told = model.load_state_dict(loaded, strict=False)
@@ -68,7 +72,7 @@ def count(packed: bytearray) -> int:
     try:
         header = json.loads(bytes(packed[8 : 8 + length]))
         sizes = [_elements(one, len(packed) - 8 - length) for name, one in header.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         raise WireError("It gave weights that are no safetensors file.") from None
     return sum(sizes)
 
