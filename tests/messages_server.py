@@ -29,7 +29,7 @@ MAX_BYTES = 32 << 20
 
 @dataclass
 class Exchange:
-    """One request to the server; `sent`: whether its answer went out to the last byte."""
+    """One request to the server; `sent`: whether its answer went out to the last byte; `request_id`: its name there."""
 
     path: str
     body: dict[str, Any]
@@ -37,14 +37,16 @@ class Exchange:
     status: int = 0
     usage: dict[str, Any] = field(default_factory=dict)
     sent: bool = False
+    request_id: str = ""
 
 
 class MessagesServer(Service):
     """The service, in threads of this process, until closed. Usable in a `with` block.
 
     exchanges: every request in the order of its arrival; without `keep` only how it ended. failures: by the end of a
-    path, what the next requests to it get whatever the script says. batch_polls: how often a batch is looked at before
-    it has ended. log: a file that gets a JSON line for each request when it was served.
+    path, what the next requests to it get whatever the script says: an error; a page, where the status is 200; what
+    they would have got, but cut off, where only a drop amid the answer is asked for. batch_polls: how often a batch is
+    looked at before it has ended. log: a file that gets a JSON line for each request when it was served.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    cut: Reply | None = None
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -143,11 +146,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.owner.note(exchange)
 
     def do_GET(self) -> None:
-        """How a batch stands, and its results."""
+        """Which batches there are, how one stands, and its results."""
         exchange = Exchange(self.path, {})
         with self.owner.lock:
             self.owner.exchanges.append(exchange)
         if self._failed(exchange):
+            return
+        if self.path.partition("?")[0] == "/v1/messages/batches" and self._known_key():
+            self._json(exchange, 200, self.owner.list_batches(self.owner.url))
             return
         name, _, rest = self.path.removeprefix("/v1/messages/batches/").partition("/")
         batch = self.owner.batches.get(name)
@@ -185,11 +191,15 @@ class _Handler(BaseHTTPRequestHandler):
         if waiting is None:
             return False
         reply = waiting.pop(0)
-        if reply.drop:
+        if reply.drop == "before":
             self._drop()
-        else:
+            return True
+        self.cut = reply if reply.drop else None
+        if reply.status == 200:
+            self._send(exchange, 200, (reply.message or "").encode(), "text/html")
+        elif reply.status or not reply.drop:
             self._error(exchange, reply)
-        return True
+        return not reply.drop or reply.status is not None
 
     def _known_key(self) -> bool:
         given = self.headers.get("authorization", "").removeprefix("Bearer ") or self.headers.get("x-api-key", "")
@@ -219,8 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, exchange: Exchange, reply: Reply) -> None:
         message = self.owner.message(exchange.body, reply, exchange.usage)
-        self._head(200, "text/event-stream", {"transfer-encoding": "chunked"})
-        exchange.status = 200
+        self._head(exchange, 200, "text/event-stream", {"transfer-encoding": "chunked"})
         whole = list(events(message, reply))
         cut = reply.stream_error or reply.drop
         for event in whole[: max(2, len(whole) - 3)] if cut else whole:
@@ -256,9 +265,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(
         self, exchange: Exchange, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None
     ) -> None:
-        self._head(status, kind, {"content-length": str(len(body)), **(headers or {})})
-        exchange.status = status
-        self._finish(exchange, body)
+        cut = self.cut
+        if cut is not None and cut.gate is not None:
+            cut.gate.wait()
+        self._head(exchange, status, kind, {"content-length": str(len(body)), **(headers or {})})
+        if cut is not None:
+            body, self.close_connection = body[: len(body) // 2], True
+        self._finish(exchange, body, sent=cut is None)
 
     def _finish(self, exchange: Exchange, end: bytes, *, sent: bool = True) -> None:
         # Set first: who has read the last byte may look at once.
@@ -270,10 +283,11 @@ class _Handler(BaseHTTPRequestHandler):
             exchange.sent = False
             raise
 
-    def _head(self, status: int, kind: str, headers: dict[str, str]) -> None:
+    def _head(self, exchange: Exchange, status: int, kind: str, headers: dict[str, str]) -> None:
+        exchange.status, exchange.request_id = status, headers.get("request-id") or self.owner.next_id("req")
         self.send_response(status)
         self.send_header("content-type", kind)
-        for name, value in {"request-id": self.owner.next_id("req"), **headers}.items():
+        for name, value in {"request-id": exchange.request_id, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 from messages_replies import Reply, Researcher, error, error_body
@@ -78,13 +79,19 @@ class Service:
         name = self.next_id("msgbatch")
         results = [{"custom_id": one["custom_id"], "result": self._result(one["params"])} for one in wanted]
         random.Random(name).shuffle(results)
-        self.batches[name] = {"results": results, "looks": 0, "canceled": False}
+        made = datetime.now(UTC).isoformat()
+        self.batches[name] = {"results": results, "looks": 0, "canceled": False, "created_at": made}
         return self._batch_state(name, url)
 
     def look_at_batch(self, name: str, url: str) -> dict[str, Any]:
         """How a batch stands; after some looks it has ended."""
         self.batches[name]["looks"] += 1
         return self._batch_state(name, url)
+
+    def list_batches(self, url: str) -> dict[str, Any]:
+        """Every batch, the newest first, on one page."""
+        data = [self._batch_state(name, url) for name in reversed(self.batches)]
+        return {"data": data, "has_more": False, "first_id": None, "last_id": None}
 
     def cancel_batch(self, name: str, url: str) -> dict[str, Any]:
         """End a batch without results."""
@@ -112,8 +119,8 @@ class Service:
             "type": "message_batch",
             "processing_status": "ended" if ended else "canceling" if batch["canceled"] else "in_progress",
             "request_counts": {"processing": 0 if ended else len(batch["results"]), **tallies},
-            "created_at": "2026-01-01T00:00:00Z",
-            "expires_at": "2026-01-02T00:00:00Z",
-            "ended_at": "2026-01-01T01:00:00Z" if ended else None,
+            "created_at": batch["created_at"],
+            "expires_at": batch["created_at"],
+            "ended_at": batch["created_at"] if ended else None,
             "results_url": f"{url}/v1/messages/batches/{name}/results" if ended else None,
         }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,72 @@ def test_results_that_are_gone_count_at_their_worst(desk: Desk) -> None:
 
 def test_trouble_while_a_batch_is_made_or_looked_at_is_waited_out(desk: Desk) -> None:
     desk.server.script = echo
-    desk.server.failures = {BATCHES: [error(529), Reply(drop="before")], "/results": [Reply(drop="before"), error(500)]}
+    desk.server.failures = {
+        BATCHES: [error(529), Reply(drop="before")],
+        "/results": [Reply(drop="before"), error(500), Reply(drop="amid")],
+    }
     answers = desk.caller().ask_batch(requests(1))
     assert [answer.text() for answer in answers] == ["to question 1"]
-    assert len(desk.said) == 4
+    assert len(desk.said) == 5
     lost = [row for row in desk.rows() if row["stop_reason"] == "lost"]
     assert [row["purpose"] for row in lost] == ["batch"]
+
+
+def test_a_batch_that_was_read_whole_before_its_process_was_killed_counts_what_it_cost(desk: Desk) -> None:
+    caller = desk.caller()
+    answers = caller.ask_batch(requests(1, 2))
+    caller.close()
+    (file,) = [path for path in desk.study.spool.rglob("*.jsonl") if "has ended" in path.read_text()]
+    lines = file.read_text().splitlines(keepends=True)
+    assert "has ended" in lines[-1]
+    file.write_text("".join(lines[:-1]))
+    assert desk.caller().spent_usd == pytest.approx(sum(answer.cost_usd for answer in answers))
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_batch_whose_making_was_cut_off_is_found_and_not_made_again(desk: Desk, retries: int) -> None:
+    desk.server.script = echo
+    desk.server.batch_polls = 3
+    desk.server.failures = {BATCHES: [Reply(drop="amid")]}
+    caller = desk.caller(retries=retries)
+    answers = caller.ask_batch(requests(1, 2))
+    assert [one.text() for one in answers] == ["to question 1", "to question 2"]
+    assert len(desk.server.batches) == 1
+    assert caller.spent_usd == pytest.approx(sum(one.cost_usd for one in answers))
+    assert desk.caller().ask_batch(requests(1, 2)) == answers
+
+
+def test_what_such_a_batch_holds_is_not_asked_alone(desk: Desk) -> None:
+    desk.server.script = echo
+    desk.server.failures = {BATCHES: [Reply(drop="amid")]}
+    with pytest.raises(StoppedError):
+        desk.caller(wait=lambda _: True).ask_batch(requests(1, 2))
+    desk.stopping.clear()
+    caller = desk.caller()
+    assert caller.ask(requests(2)[0]).text() == "to question 2"
+    assert [one.text() for one in caller.ask_batch(requests(1, 3))] == ["to question 1", "to question 3"]
+    carried = [len(one.body["requests"]) for one in desk.server.asked(BATCHES) if one.body]
+    assert (carried, desk.requests()) == ([2, 1], 0)
+
+
+def test_the_batch_of_another_study_is_not_taken_for_the_lost_one(desk: Desk, tmp_path: Path) -> None:
+    desk.server.script = echo
+    (tmp_path / "other").mkdir()
+    with opened_desk(tmp_path / "other") as other:
+        asked = [replace(one, messages=[{"role": "user", "content": "something else"}]) for one in requests(1, 2)]
+        other.caller(base_url=desk.server.url).ask_batch(asked)
+    desk.server.failures = {BATCHES: [Reply(drop="before")]}
+    caller = desk.caller()
+    answers = caller.ask_batch(requests(1, 2))
+    assert [one.text() for one in answers] == ["to question 1", "to question 2"]
+    assert caller.spent_usd > sum(one.cost_usd for one in answers) + 2 * 1000 * 20 / 1e6 / 2
+
+
+def test_a_service_that_lists_no_batches_is_asked_for_another(desk: Desk) -> None:
+    desk.server.script = echo
+    desk.server.failures = {BATCHES: [Reply(drop="amid")], "/batches?limit=100": [error(404)]}
+    assert [one.text() for one in desk.caller().ask_batch(requests(1))] == ["to question 1"]
+    assert len(desk.server.batches) == 2
 
 
 ASK = """
@@ -167,3 +228,32 @@ def test_a_process_killed_while_its_batch_runs_finds_it_again(desk: Desk) -> Non
     second = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert second.stdout.splitlines() == [f"to question {n}" for n in range(3)]
     assert len(desk.server.asked(BATCHES)) == 1
+
+
+class Gate(threading.Event):
+    """Says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.reached.set()
+        return super().wait(timeout)
+
+
+def test_a_process_killed_while_its_batch_is_made_finds_it_again(desk: Desk) -> None:
+    desk.server.script = echo
+    gate = Gate()
+    desk.server.failures = {BATCHES: [Reply(drop="amid", gate=gate)]}
+    command = [sys.executable, "-c", ASK, str(desk.study.path), desk.server.url]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment) as first:
+        assert gate.reached.wait(60)
+        first.send_signal(signal.SIGKILL)
+    gate.set()
+    second = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert second.stdout.splitlines() == [f"to question {n}" for n in range(3)]
+    assert len(desk.server.asked(BATCHES)) == len(desk.server.batches) == 1
+    costs = {row["request_id"]: row["cost_usd"] for row in desk.rows()}
+    assert desk.caller().spent_usd == pytest.approx(sum(costs[f"e{n}"] for n in range(3)))

@@ -36,6 +36,8 @@ def test_an_answer_comes_with_what_it_cost_and_is_a_row(desk: Desk) -> None:
     assert [call["input"] for call in answer.tool_calls()] == [{"sql": "select 1"}]
     (row,) = desk.rows()
     assert (row["request_id"], row["slug"], row["purpose"], row["model"]) == ("e0001.t1", "t1", "propose", MODEL)
+    assert row["api_request_id"] == answer.api_request_id == desk.server.asked()[0].request_id
+    assert desk.caller().ask(given) == answer
     used = desk.server.asked()[0].usage
     assert used["input_tokens"] > 1000
     assert row["cost_usd"] == pytest.approx((used["input_tokens"] * 4 + used["output_tokens"] * 20) / 1e6)
@@ -106,6 +108,46 @@ def test_a_request_that_the_service_does_not_take_says_why_and_is_not_sent_twice
     assert desk.waits == []
 
 
+def test_a_request_that_was_not_taken_is_sent_again_once_that_is_forgotten(desk: Desk) -> None:
+    desk.replies = [error(400), text("yes")]
+    with pytest.raises(RequestRefusedError):
+        desk.caller().ask(request())
+    answered = desk.caller().ask(request("e0002.t1"))
+    caller = desk.caller()
+    caller.forget(["e0001.t1", "e0002.t1", "never asked"])
+    with pytest.raises(RequestRefusedError):
+        desk.replies = [error(400)]
+        caller.ask(request())
+    caller.forget(["e0001.t1"])
+    later = desk.caller()
+    assert later.ask(request()).text() == "as you like"
+    assert later.ask(request("e0002.t1")) == answered
+    assert desk.requests() == 4
+
+
+UNSENDABLE: dict[str, dict[str, Any]] = {
+    "infinite": {"effect": float("inf")},
+    "no number": {"effect": float("nan")},
+    "half a character": {"title": "gelu \ud83d"},
+    "nested": {"title": None},
+}
+
+
+@pytest.mark.parametrize("kind", UNSENDABLE)
+def test_what_no_request_can_carry_is_refused_before_it_is_sent_and_costs_nothing(desk: Desk, kind: str) -> None:
+    given = UNSENDABLE[kind]
+    for _ in range(2000 if kind == "nested" else 0):
+        given = {"title": given}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "propose", "input": given}
+    for max_usd in (None, 0.001):
+        caller = desk.caller(max_usd=max_usd)
+        with pytest.raises(RequestRefusedError, match="The SDK does not send the request"):
+            caller.ask(request(messages=[{"role": "assistant", "content": [call]}]))
+        assert caller.spent_usd == 0
+    assert not [row for row in desk.rows() if row["stop_reason"] not in {"rejected", "withdrawn"}]
+    assert desk.requests() == 0
+
+
 def test_too_long_a_prompt_is_told_apart(desk: Desk) -> None:
     desk.server.context_tokens = 50
     for _ in range(2):
@@ -127,8 +169,13 @@ def test_a_key_that_is_refused_ends_it_with_one_sentence(desk: Desk, status: int
 
 
 def test_an_account_without_credit_is_no_fault_of_the_request(desk: Desk) -> None:
-    desk.replies = [error(400, "Your credit balance is too low to access the Anthropic API."), error(402)]
-    for _ in range(2):
+    desk.replies = [
+        error(400, "Your credit balance is too low to access the Anthropic API."),
+        error(400, "You have reached your specified API usage limits. You will regain access on 2026-12-01."),
+        error(400, "This organization has been disabled."),
+        error(402),
+    ]
+    for _ in range(4):
         with pytest.raises(KeyRefusedError, match="may not spend"):
             desk.caller().ask(request())
     assert desk.caller().ask(request()).text() == "as you like"
@@ -159,6 +206,14 @@ def test_the_key_stays_out_of_rows_errors_and_the_screen(desk: Desk) -> None:
     written = "".join(path.read_text() for path in desk.study.spool.rglob("*.jsonl"))
     assert "no such thing" in written
     assert KEY not in written + "".join(desk.said)
+
+
+def test_a_row_without_a_column_for_the_services_own_name_is_read(desk: Desk) -> None:
+    told = {"content": [{"type": "text", "text": "yes"}], "broken": {}, "api_request_id": "req_old"}
+    with desk.study.writer() as writer:
+        writer.append("llm_call", request_id="e0001.t1", model=MODEL, stop_reason="end_turn", answer=told)
+    answer = desk.caller().ask(request())
+    assert (answer.text(), answer.api_request_id) == ("yes", "req_old")
 
 
 ASK = """

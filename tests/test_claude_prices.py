@@ -64,6 +64,7 @@ def test_a_file_of_the_users_adds_and_replaces(tmp_path: Path) -> None:
     assert mine.of("gateway/claude-whatever").output == 4
     assert mine.of("claude-opus-5-5").input == 3
     assert mine.of("claude-sonnet-5-5") == PRICES.of("claude-sonnet-5-5")
+    assert Prices.read("prices.toml", folder=tmp_path) == Prices.read(str(file), folder=tmp_path / "study") == mine
     assert (str(mine.as_of), mine.source, mine.batch_factor) == ("2027-01-01", "our contract", 0.4)
 
 

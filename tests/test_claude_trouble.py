@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from claude_desk import Desk, opened_desk, request
+from claude_desk import MODEL, Desk, opened_desk, request
 from messages_server import MessagesServer, Reply, error
 
 from search.claude.calls import (
@@ -80,6 +81,12 @@ def test_told_to_stop_while_waiting_it_stops_and_nothing_is_counted(desk: Desk) 
     assert desk.requests() == 1
 
 
+def test_told_to_stop_while_the_key_is_looked_at_it_ends_as_an_interrupt_does(desk: Desk) -> None:
+    desk.server.failures = {"/count_tokens": [error(529)] * 2}
+    with pytest.raises(KeyboardInterrupt):
+        desk.caller(wait=lambda _: True).check(MODEL)
+
+
 def test_as_many_tries_as_allowed_then_the_service_counts_as_down(desk: Desk) -> None:
     desk.replies = [error(500)] * 3
     with pytest.raises(ServiceDownError, match="no answer in 3 tries: the service failed"):
@@ -92,6 +99,29 @@ LOSSES = {
     "error amid": Reply([{"type": "text", "text": "half of"}], stream_error="overloaded_error"),
     "gateway": error(504),
 }
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_an_error_that_is_cut_off_is_one_all_the_same(desk: Desk, retries: int) -> None:
+    desk.server.failures = {"/v1/messages": [replace(error(529), drop="amid")] * 3}
+    caller = desk.caller(retries=retries)
+    assert caller.ask(request()).text() == "as you like"
+    assert [row["stop_reason"] for row in desk.rows()] == ["end_turn"]
+    assert all("the answer broke off" in line for line in desk.said)
+    assert len(desk.said) == (1 if retries else 3)
+
+
+def test_a_page_in_the_place_of_an_answer_is_waited_out(desk: Desk) -> None:
+    page = Reply(status=200, message="<html>log in to this network</html>")
+    desk.server.failures = {"/count_tokens": [page] * 2, "/v1/messages": [page]}
+    caller = desk.caller(max_usd=0.15)
+    caller.check(MODEL)
+    assert len(desk.said) == 2
+    assert "what came is no answer of the service" in desk.said[0]
+    # By its bytes the prompt could pass the limit, so that the service is asked to count.
+    assert caller.ask(request(messages=[{"role": "user", "content": "word " * 4000}])).text() == "as you like"
+    assert "the answer ended early" in desk.said[2]
+    assert [row["stop_reason"] for row in desk.rows()] == ["lost", "end_turn"]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -30,6 +30,6 @@ def answered(
         cache_write_tokens=used.cache_write_5m + used.cache_write_1h,
         cost_usd=price.cost(used) * factor,
         seconds=seconds,
-        request_id=name,
+        api_request_id=name,
         broken=message.broken,
     )

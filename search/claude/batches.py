@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
-from typing import Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 from search.claude.answers import answered
 from search.claude.backoff import Patience, persist
 from search.claude.budget import Budget
 from search.claude.errors import RequestRefusedError
 from search.claude.flight import Flight
-from search.claude.journal import LOST, Batch, Journal
+from search.claude.journal import LOST, Journal
 from search.claude.messages import Answer, Request
 from search.claude.prices import Prices
+from search.claude.rows import Batch, LostBatch
 from search.claude.stream import Message
 from search.claude.wire import Wire
 
+if TYPE_CHECKING:
+    from anthropic.types.messages import MessageBatch
+
 _FIRST_LOOK_SECONDS = 5.0
 _LONGEST_LOOK_SECONDS = 300.0
+# By how much the service's clock and this machine's may differ, with the longest that a request is under way.
+_CLOCKS_SECONDS = 3600.0
 
 
 class Batches:
@@ -47,14 +55,14 @@ class Batches:
         for batch in self._journal.open_batches():
             if {request.key for request in self._unanswered(requests)} & {one.key for one in batch.requests.values()}:
                 self._collect(batch)
-        if left := self._unanswered(requests):
-            self._collect(self._create(left))
+        while left := self._unanswered(requests):
+            self._collect(self._begun(left))
         return [self._recorded(request) for request in requests]
 
     def holds(self, request: Request) -> bool:
-        """Whether a request is in a batch whose results were not taken yet."""
-        batches = self._journal.open_batches()
-        return any(request.key == one.key for batch in batches for one in batch.requests.values())
+        """Whether a request is in a batch whose results were not taken yet; looks for one whose making was lost."""
+        open_ = [one.key for batch in self._journal.open_batches() for one in batch.requests.values()]
+        return request.key in open_ or persist(self._patience, lambda: self._taken_up([request])) is not None
 
     def _unanswered(self, requests: list[Request]) -> list[Request]:
         return [request for request in requests if self._journal.answer(request.key) is None]
@@ -64,17 +72,62 @@ class Batches:
         assert answer is not None, f"{request.key} was collected without an answer"
         return answer
 
+    def _begun(self, requests: list[Request]) -> Batch:
+        return persist(self._patience, lambda: self._taken_up(requests) or self._create(requests))
+
     def _create(self, requests: list[Request]) -> Batch:
-        create: Callable[..., Any] = self._wire.client.messages.batches.create
-        carried = {_custom_id(request): request for request in requests}
-        body = [{"custom_id": name, "params": request.body()} for name, request in carried.items()]
+        # The SDK would try again before anybody could look whether the first try made a batch.
+        create: Callable[..., Any] = self._wire.client.with_options(max_retries=0).messages.batches.create
+        # Names that no other batch of the account has, be it another study's or an earlier try's.
+        name = secrets.token_hex(8)
+        carried = {f"{name}-{place}": request for place, request in enumerate(requests)}
+        body = [{"custom_id": custom_id, "params": request.body()} for custom_id, request in carried.items()]
         group = _group(requests)
         flight = Flight(group, self._journal, self._budget, self._patience)
-        flight.carrying(requests, self._prices.batch_factor)
-        made = persist(self._patience, lambda: self._wire.tracked(flight, lambda: create(requests=body)))
-        batch = Batch(made.id, group, carried)
+        flight.carrying(carried, self._prices.batch_factor)
+        batch = Batch(self._wire.tracked(flight, lambda: str(create(requests=body).id)), group, carried)
         self._journal.in_batch(batch, flight.worst_usd)
         return batch
+
+    def _taken_up(self, requests: list[Request]) -> Batch | None:
+        """The batch that an earlier try made of some of the requests, though its answer was lost."""
+        wanted = {request.key for request in requests}
+        for lost in self._journal.lost_batches():
+            if wanted & {request.key for request in lost.requests.values()}:
+                batch_id = self._found(lost)
+                if batch_id is not None:
+                    return self._journal.take_up(lost, batch_id)
+        return None
+
+    def _found(self, lost: LostBatch) -> str | None:
+        try:
+            candidates = self._wire.call(lambda: self._candidates(lost))
+        except RequestRefusedError:
+            # Not every service lists them.
+            return None
+        return next((batch_id for batch_id in candidates if self._carries(batch_id, lost)), None)
+
+    def _candidates(self, lost: LostBatch) -> list[str]:
+        """The batches that may have come of a lost try, those first whose results are there."""
+        known = {batch.batch_id for batch in self._journal.open_batches()}
+        newest_first = self._wire.client.messages.batches.list(limit=100)
+        since, until = lost.sent_at - _CLOCKS_SECONDS, lost.sent_at + _CLOCKS_SECONDS
+        recent = takewhile(lambda one: one.created_at.timestamp() >= since, newest_first)
+        alike = [
+            one
+            for one in recent
+            if one.created_at.timestamp() <= until and one.id not in known and _size(one) == len(lost.requests)
+        ]
+        return [one.id for one in sorted(alike, key=lambda one: one.processing_status != "ended")]
+
+    def _carries(self, batch_id: str, lost: LostBatch) -> bool:
+        try:
+            # What a batch carries can only be seen in its results.
+            self._wait(batch_id)
+            results = self._call(lambda: self._results(batch_id))
+        except RequestRefusedError:
+            return False
+        return any(custom_id in lost.requests for custom_id, _ in results)
 
     def _collect(self, batch: Batch) -> None:
         missing = "the batch holds no result for it"
@@ -95,13 +148,16 @@ class Batches:
     def _wait(self, name: str) -> None:
         pause = _FIRST_LOOK_SECONDS
         while True:
-            batch = self._call(lambda: self._wire.client.messages.batches.retrieve(name))
-            if batch.processing_status == "ended":
+            left = self._call(lambda: self._left(name))
+            if left is None:
                 return
-            counts = batch.request_counts
-            self._patience.say(f"waiting for a batch of {counts.processing} requests; next look in {pause:.0f} s")
+            self._patience.say(f"waiting for a batch of {left} requests; next look in {pause:.0f} s")
             self._rest(pause)
             pause = min(_LONGEST_LOOK_SECONDS, 2 * pause)
+
+    def _left(self, name: str) -> int | None:
+        batch = self._wire.client.messages.batches.retrieve(name)
+        return None if batch.processing_status == "ended" else batch.request_counts.processing
 
     def _results(self, name: str) -> list[tuple[str, dict[str, Any]]]:
         results = self._wire.client.messages.batches.results(name)
@@ -125,11 +181,11 @@ class Batches:
         return persist(self._patience, lambda: self._wire.call(ask))
 
 
+def _size(batch: MessageBatch) -> int:
+    counts = batch.request_counts
+    return counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+
+
 def _group(requests: list[Request]) -> Request:
     key = hashlib.blake2b("\n".join(request.key for request in requests).encode(), digest_size=8).hexdigest()
     return Request(key=f"batch.{key}", purpose="batch", model=requests[0].model, messages=[], max_tokens=1)
-
-
-def _custom_id(request: Request) -> str:
-    # The service takes letters, digits, hyphens and underscores, 64 of them.
-    return hashlib.blake2b(request.key.encode(), digest_size=16).hexdigest()

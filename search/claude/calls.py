@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from search.claude.answers import answered
 from search.claude.backoff import Patience, Wait, persist
@@ -126,6 +126,12 @@ class Caller:
         """Decide for good that a request is not sent: asking it raises RequestRefusedError, in later commands too."""
         with self._lock:
             self._journal.reject(request, reason, too_long=False)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget that the service did not take the requests of these keys: asked again, they are sent again."""
+        with self._lock:
+            for key in keys:
+                self._journal.forget(key)
 
     def close(self) -> None:
         """Close the connections and the journal."""

@@ -1,6 +1,16 @@
 """How asking a model can end without an answer."""
 
 from data.errors import InputError, ScaleproofError
+from scaling.stopping import StoppedError
+
+__all__ = [
+    "BudgetSpentError",
+    "ContextFullError",
+    "KeyRefusedError",
+    "RequestRefusedError",
+    "ServiceDownError",
+    "StoppedError",
+]
 
 
 class KeyRefusedError(InputError):
@@ -9,10 +19,6 @@ class KeyRefusedError(InputError):
 
 class BudgetSpentError(ScaleproofError):
     """The next request could pass the limit on money; it was not sent."""
-
-
-class StoppedError(ScaleproofError):
-    """The search is to end; nothing more is asked."""
 
 
 class ServiceDownError(ScaleproofError):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from data.schema import KINDS, table
@@ -13,35 +13,25 @@ from data.spool import SpoolWriter
 from data.store import Store
 from data.study import Study
 from search.claude.messages import Answer, Request
+from search.claude.rows import (
+    Batch,
+    LostBatch,
+    Rejection,
+    detail_of,
+    lost_batch,
+    named,
+    open_batch,
+    packed,
+    recorded_answer,
+    unasked,
+)
 
 # Words in the place of a stop reason for rows that are no answer.
 ASKED, LOST, WITHDRAWN, REJECTED, IN_BATCH = "asked", "lost", "withdrawn", "rejected", "in_batch"
 _NO_ANSWER = frozenset({ASKED, WITHDRAWN, REJECTED, IN_BATCH})
 
 _PAGE = 400
-_NAMED = ("purpose", "model", "exchange", "slug")
 _COLUMNS = tuple(KINDS["llm_call"].columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A request that the service does not take: its model, the reason, and whether it was too long."""
-
-    model: str
-    reason: str
-    too_long: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A batch that the service has: its id there, the row that stands for it, its requests by their ids there.
-
-    Read back from the journal, the requests hold what names them and nothing of what was asked.
-    """
-
-    batch_id: str
-    group: Request
-    requests: dict[str, Request]
 
 
 class Journal:
@@ -75,29 +65,39 @@ class Journal:
         row = self._rows.get(key)
         if row is None or row["stop_reason"] in _NO_ANSWER:
             return None
-        return _answer(row)
+        return recorded_answer(row)
 
     def rejection(self, key: str) -> Rejection | None:
         """How the service turned a key's request down."""
         row = self._rows.get(key)
         if row is None or row["stop_reason"] != REJECTED:
             return None
-        return Rejection(row["model"], row["error"] or "", bool(_detail(row).get("too_long")))
+        return Rejection(row["model"], row["error"] or "", bool(detail_of(row).get("too_long")))
 
     def open_batches(self) -> list[Batch]:
         """The batches that the service has and whose results were not all taken yet."""
         rows = [(name, row) for name, row in self._rows.items() if row["stop_reason"] == IN_BATCH]
-        return [_batch(name, _detail(row)) for name, row in rows]
+        return [open_batch(name, detail_of(row)) for name, row in rows]
 
-    def asked(self, request: Request, worst_usd: float) -> int:
-        """Note that a request is about to be sent; returns the number of the try."""
+    def lost_batches(self) -> list[LostBatch]:
+        """The tries to have a batch made that were lost."""
+        rows = [row for row in self._rows.values() if row["stop_reason"] == LOST and row["purpose"] == "batch"]
+        return [lost for row in rows if (lost := lost_batch(row)) is not None]
+
+    def asked(self, request: Request, worst_usd: float, carried: Mapping[str, Request] | None = None) -> int:
+        """Note that a request is about to be sent; returns the number of the try.
+
+        carried: for a group that is to be made a batch, its requests by the ids that are sent.
+        """
         number = 1 + sum(one.startswith(f"{request.key}~") for one in self._rows)
-        self._row(request, ASKED, cost_usd=worst_usd, answer={"try": number})
+        told = {"sent_at": time.time(), "requests": named(carried)} if carried else {}
+        self._row(request, ASKED, cost_usd=worst_usd, answer={"try": number, **told})
         return number
 
     def lost(self, request: Request, number: int, worst_usd: float, reason: str) -> None:
         """Note that a try may have been paid for, and brought nothing."""
-        self._row(request, LOST, key=f"{request.key}~{number}", cost_usd=worst_usd, error=reason)
+        sent = detail_of(self._rows[request.key])
+        self._row(request, LOST, key=f"{request.key}~{number}", cost_usd=worst_usd, error=reason, answer=sent)
         self.withdraw(request, reason)
 
     def withdraw(self, request: Request, reason: str) -> None:
@@ -110,11 +110,15 @@ class Journal:
 
     def in_batch(self, batch: Batch, worst_usd: float) -> None:
         """Note that the service made a batch of requests."""
-        told = {
-            one: {name: getattr(request, name) for name in _NAMED} | {"key": request.key}
-            for one, request in batch.requests.items()
-        }
-        self._row(batch.group, IN_BATCH, cost_usd=worst_usd, answer={"batch_id": batch.batch_id, "requests": told})
+        told = {"batch_id": batch.batch_id, "requests": named(batch.requests)}
+        self._row(batch.group, IN_BATCH, cost_usd=worst_usd, answer=told)
+
+    def take_up(self, lost: LostBatch, batch_id: str) -> Batch:
+        """Note that the service did make a batch whose making was lost; returns it."""
+        batch = Batch(batch_id, lost.group, lost.requests)
+        self.in_batch(batch, lost.worst_usd)
+        self.withdraw(lost.row, f"the service has it as batch {batch_id}")
+        return batch
 
     def end_batch(self, batch: Batch, *, lost: bool) -> None:
         """Note that a batch's results were taken; where some were lost, it counts at its worst besides them."""
@@ -122,13 +126,17 @@ class Journal:
         reason = f"batch {batch.batch_id} has ended"
         self._row(batch.group, LOST if lost else WITHDRAWN, cost_usd=worst, error=reason)
 
+    def forget(self, key: str) -> None:
+        """Forget that the service did not take a key's request; anything else that is known of the key stays."""
+        row = self._rows.get(key)
+        if row is not None and row["stop_reason"] == REJECTED:
+            self.withdraw(unasked({**row, "key": key}), row["error"] or "")
+
     def record(self, request: Request, answer: Answer) -> Answer:
         """Write an answer down; returns it."""
-        told = asdict(answer)
+        told = {field.name: getattr(answer, field.name) for field in fields(answer)}
         columns = {name: told.pop(name) for name in list(told) if name in _COLUMNS}
-        columns["answer"] = {**told, "api_request_id": columns.pop("request_id")}
-        model, stop_reason = columns.pop("model"), columns.pop("stop_reason")
-        self._row(request, stop_reason, model=model, **columns)
+        self._row(request, columns.pop("stop_reason"), answer=told, **columns)
         return answer
 
     def close(self) -> None:
@@ -137,11 +145,15 @@ class Journal:
             self._writer.close()
 
     def _settle(self) -> None:
-        """Count requests as lost that were under way when an earlier process ended."""
+        """Count requests as lost that were under way when an earlier process ended; close the batches that it read."""
         reason = "its process ended before the answer was there"
         for row in [one for one in self._rows.values() if one["stop_reason"] == ASKED]:
-            request = _unasked({**row, "key": row["request_id"]})
-            self.lost(request, int(_detail(row).get("try", 1)), row["cost_usd"] or 0.0, reason)
+            request = unasked({**row, "key": row["request_id"]})
+            self.lost(request, int(detail_of(row).get("try", 1)), row["cost_usd"] or 0.0, reason)
+        for batch in self.open_batches():
+            answers = [self.answer(request.key) for request in batch.requests.values()]
+            if None not in answers:
+                self.end_batch(batch, lost=any(answer and answer.stop_reason == LOST for answer in answers))
 
     def _row(self, request: Request, stop_reason: str, *, key: str | None = None, **columns: object) -> None:
         name = key or request.key
@@ -165,8 +177,7 @@ class Journal:
         name = row["request_id"]
         before = self._rows.get(name, {}).get("cost_usd")
         self._spent_usd += (row["cost_usd"] or 0.0) - (before or 0.0)
-        # Answers stay packed until they are wanted: a long search leaves thousands.
-        self._rows[name] = row | {"answer": zlib.compress(row["answer"].encode()) if row["answer"] else None}
+        self._rows[name] = row | {"answer": packed(row["answer"]) if row["answer"] else None}
 
 
 def _recorded(study: Study) -> Iterator[dict[str, Any]]:
@@ -180,38 +191,3 @@ def _recorded(study: Study) -> Iterator[dict[str, Any]]:
     while rows := store.rows(page, after):
         yield from rows
         after = {"file": rows[-1]["spool_file"], "line": rows[-1]["spool_line"]}
-
-
-def _detail(row: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(zlib.decompress(row["answer"])) if row["answer"] else {}
-
-
-def _batch(key: str, detail: dict[str, Any]) -> Batch:
-    requests = {one: _unasked(told) for one, told in detail["requests"].items()}
-    return Batch(detail["batch_id"], _unasked({"key": key, "purpose": "batch"}), requests)
-
-
-def _unasked(told: dict[str, Any]) -> Request:
-    key, purpose, model = (told.get(name) or "" for name in ("key", "purpose", "model"))
-    exchange, slug = told.get("exchange"), told.get("slug")
-    return Request(key=key, purpose=purpose, model=model, messages=[], max_tokens=1, exchange=exchange, slug=slug)
-
-
-def _answer(row: dict[str, Any]) -> Answer:
-    told = _detail(row)
-    return Answer(
-        key=row["request_id"],
-        content=told.get("content", []),
-        stop_reason=row["stop_reason"],
-        model=row["model"],
-        refusal_category=row["refusal_category"],
-        input_tokens=row["input_tokens"] or 0,
-        output_tokens=row["output_tokens"] or 0,
-        cached_tokens=row["cached_tokens"] or 0,
-        cache_write_tokens=row["cache_write_tokens"] or 0,
-        cost_usd=row["cost_usd"] or 0.0,
-        seconds=row["seconds"] or 0.0,
-        request_id=told.get("api_request_id"),
-        error=row["error"] or "",
-        broken=told.get("broken", {}),
-    )

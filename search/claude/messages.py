@@ -55,7 +55,8 @@ class Answer:
     stop_reason: the service's own word (end_turn, tool_use, max_tokens, refusal, pause_turn, ...), or for a request
     of a batch that got no message errored, expired, canceled or lost; error says why. broken: by the id of a tool
     call, the text of an input that is no whole JSON object; its block in the content has an empty input. seconds:
-    from sending the request to the answer's end, waiting for other tries left out.
+    from sending the request to the answer's end, waiting for other tries left out. api_request_id: the service's own
+    name for it.
     """
 
     key: str
@@ -69,7 +70,7 @@ class Answer:
     cache_write_tokens: int = 0
     cost_usd: float = 0.0
     seconds: float = 0.0
-    request_id: str | None = None
+    api_request_id: str | None = None
     error: str = ""
     broken: Mapping[str, str] = field(default_factory=dict)
 

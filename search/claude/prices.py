@@ -86,15 +86,17 @@ class Prices(BaseModel):
     models: dict[str, Price]
 
     @classmethod
-    def read(cls, file: Path | str | None = None) -> Self:
+    def read(cls, file: Path | str | None = None, *, folder: Path | None = None) -> Self:
         """The packaged table, with the entries of a file of the same shape in the place of its own.
 
-        Raises InputError that says what is wrong with the file.
+        folder: where a relative path begins, None for the current one. Raises InputError that says what is wrong with
+        the file.
         """
         packaged = tomllib.loads(resources.files("search.claude").joinpath("prices.toml").read_text("utf-8"))
         if file is None:
             return cls.model_validate(packaged)
-        own = _own_table(Path(file))
+        file = (folder or Path()) / file
+        own = _own_table(file)
         try:
             cls.model_validate(own)
         except ValidationError as error:

@@ -26,7 +26,7 @@ def open_researcher(
     journal = Journal(lab.study)
     caller = Caller(
         journal=journal,
-        prices=Prices.read(settings.prices),
+        prices=Prices.read(settings.prices, folder=lab.study.path),
         max_usd=settings.max_usd,
         say=lab.progress.say,
         stopping=lab.stopping.event,

@@ -29,7 +29,9 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _TOO_LONG = re.compile(
     r"prompt is too long|context (limit|window|length)|input is too long|too many (input )?tokens", re.I
 )
-_NO_CREDIT = re.compile(r"credit balance|billing|spend(ing)? limit", re.I)
+_NO_CREDIT = re.compile(
+    r"credit balance|billing|spend(ing)? limit|usage limit|regain access|organization (has been |is )?disabled", re.I
+)
 _BUSY = {
     "rate_limit_error": "too many requests (429)",
     "overloaded_error": "the service is overloaded (529)",
@@ -53,20 +55,23 @@ class Wire:
 
     def stream(self, request: Request, flight: Flight) -> tuple[Message, str | None]:
         """The whole answer to a request, and the service's own name for it."""
-        return self.tracked(flight, lambda: self._stream(request, flight))
+        return self.tracked(flight, lambda: self._stream(request))
 
     def tracked(self, flight: Flight, ask: Callable[[], T]) -> T:
-        """Like `call`, for what costs money: the flight is told of each try."""
+        """Like `call`, for what costs money: the flight is told of each try, and of an answer that did not arrive."""
         self._flight = flight
         try:
             return self.call(ask)
+        except Exception as error:
+            flight.lose(str(error))
+            raise
         finally:
             self._flight = None
 
     def count(self, request: Request) -> int:
         """The input tokens of a request as the service counts them; costs nothing."""
         ask: Callable[..., Any] = self.client.messages.count_tokens
-        return int(self.call(lambda: ask(**request.prompt())).input_tokens)
+        return self.call(lambda: int(ask(**request.prompt()).input_tokens))
 
     def call(self, ask: Callable[[], T]) -> T:
         """What a call of the SDK gives, its errors translated and free of the key."""
@@ -76,8 +81,14 @@ class Wire:
             raise self._refused(error) from None
         except anthropic.APIConnectionError as error:
             raise TroubleError(_broken(error)) from None
-        except anthropic.AnthropicError as error:
-            raise RequestRefusedError(f"The SDK does not send the request: {self.hide(str(error))}") from None
+        except anthropic.APIError as error:
+            raise TroubleError(_strange(error)) from None
+        except (anthropic.AnthropicError, RecursionError) as error:
+            raise self._unsent(error) from None
+        except httpx2.HTTPError as error:
+            raise TroubleError(f"the answer broke off ({type(error).__name__})") from None
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise TroubleError(_strange(error)) from None
 
     def hide(self, text: str) -> str:
         """The text without the key."""
@@ -88,42 +99,48 @@ class Wire:
         """Close its connections."""
         self.client.close()
 
-    def _stream(self, request: Request, flight: Flight) -> tuple[Message, str | None]:
+    def _stream(self, request: Request) -> tuple[Message, str | None]:
         create: Callable[..., Any] = self.client.messages.create
         message = Message()
         with create(**request.body(), stream=True) as stream:
             name = stream.response.headers.get("request-id")
-            try:
-                for event in stream:
-                    message.add(event.to_dict())
-            except anthropic.APIStatusError as error:
-                flight.lose(f"an error amid the answer: {self.hide(_message(error))}")
-                raise
-            except (httpx2.TransportError, anthropic.APIError, ValueError, KeyError, IndexError, TypeError) as error:
-                reason = f"the answer broke off ({type(error).__name__})"
-                flight.lose(reason)
-                raise TroubleError(reason) from None
+            for event in stream:
+                message.add(event.to_dict())
         if not message.whole:
-            flight.lose("the answer ended early")
             raise TroubleError("the answer ended early")
         return message, name
 
     def _watched(self, request: APIRequest, call_next: CallNext) -> APIResponse[Any]:
         flight = self._flight
         if flight is None:
-            return _patient(call_next(request))
+            return _patient(self._sent(request, call_next))
         self._begin(flight)
         try:
-            response = call_next(request)
+            response = self._sent(request, call_next)
         except anthropic.APIConnectionError as error:
             reached = not isinstance(error.__cause__, _NOT_SENT)
             (flight.lose if reached else flight.fail)(_broken(error))
+            raise
+        except Exception as error:
+            flight.fail(str(error))
             raise
         if response.status_code == 504:
             flight.lose("the service timed out (504)")
         elif response.status_code >= 400:
             flight.fail(f"status {response.status_code}")
         return _patient(response)
+
+    def _sent(self, request: APIRequest, call_next: CallNext) -> APIResponse[Any]:
+        try:
+            return call_next(request)
+        except anthropic.AnthropicError:
+            raise
+        except Exception as error:
+            # What an answer held may be no text that can be sent back.
+            raise self._unsent(error) from None
+
+    def _unsent(self, error: Exception) -> RequestRefusedError:
+        return RequestRefusedError(f"The SDK does not send the request: {self.hide(str(error))}")
 
     def _begin(self, flight: Flight) -> None:
         # It may ask for a count, which is no try of the request.
@@ -180,6 +197,10 @@ def _broken(error: anthropic.APIConnectionError) -> str:
     if isinstance(error.__cause__, _NOT_SENT):
         return "the service cannot be reached"
     return "the connection broke"
+
+
+def _strange(error: Exception) -> str:
+    return f"what came is no answer of the service ({type(error).__name__})"
 
 
 def _message(error: anthropic.APIStatusError) -> str:
