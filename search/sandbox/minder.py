@@ -13,22 +13,26 @@ import os
 import resource
 import secrets
 import shutil
-from contextlib import ExitStack
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from data.study import Study
 from data.tokens import TokenSet
+from scaling.loading import RecipeError
 from scaling.module import Note
-from scaling.runs import RunSpec
-from scaling.training import finished, leave_rows, note_finished
+from scaling.runs import RunSpec, Stop
+from scaling.training import FailedError, finished, leave_rows, note_finished
 from search.sandbox import inside
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.cell import Cell
 from search.sandbox.feeding import Feeding
 from search.sandbox.judging import judged
-from search.sandbox.limits import SandboxSettings
-from search.sandbox.sizes import Sizes
+from search.sandbox.limits import REFUSALS, SETTINGS, Limits
+from search.sandbox.sizes import Sizes, limits_of
 from search.sandbox.talk import Talk
 
 
@@ -50,24 +54,24 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         FailedError, RecipeError, DivergedError: how the run ended otherwise.
         ScaleproofError: when this machine cannot do the run.
     """
-    limits = SandboxSettings.read(study.settings.get("sandbox", {})).limits
     gpu = spec.setting.ladder.accelerator == "gpu"
     tokens = TokenSet.open(study.tokens)
     text = (study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8")
-    task = inside.Task(text, spec, tokens.vocab_size)
+    task, limits = inside.Task(text, spec, tokens.vocab_size), limits_of(study, spec, tokens.vocab_size)
     folder = _folder(study, spec)
-    folder.mkdir(parents=True, exist_ok=True)
+    _clear_but_for_the_checkpoint(folder)
     resumes = (folder / inside.CHECKPOINT.name).is_file()
+    first = Cell([Mount(folder, inside.RUN_FOLDER, writable=True)], limits, gpu, loopback=spec.rung.devices > 1)
+    second = Cell([], limits, gpu)
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
-    # closed together at the end, which takes a while; an inmate that has trained has no more to say.
-    with ExitStack() as cells:
-        mounts = [Mount(folder, inside.RUN_FOLDER, writable=True)]
-        first = cells.enter_context(Cell(mounts, limits, gpu, loopback=spec.rung.devices > 1))
-        talk = Talk(first, lambda channel: inside.train(task, channel), text)
-        second = cells.enter_context(Cell([], limits, gpu))
+    # closed together at the end, which takes a while; the first is empty before the second is filled.
+    with _naming_the_limit(study, limits, first, second), ExitStack() as cells:
+        talk = Talk(cells.enter_context(first), lambda channel: _train_in_its_folder(task, channel), text)
+        cells.enter_context(second)
         feeding = Feeding(talk, tokens, spec, note, resumes=resumes)
-        trained = feeding.to_the_end(Sizes(study, spec, tokens), limits.memory_bytes)
-        talk = Talk(second, lambda channel: inside.evaluate(task, channel), text, first.check)
+        trained = feeding.to_the_end(Sizes(study, spec, tokens), limits.weights_bytes)
+        first.kill()
+        talk = Talk(second, lambda channel: inside.evaluate(task, channel), text)
         val_loss = judged(talk, trained, tokens, spec)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     row = finished(
@@ -83,22 +87,57 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     return {**row, "peak_memory_bytes": where[0], "device": where[1]}
 
 
+def _train_in_its_folder(task: inside.Task, channel: socket.socket) -> None:
+    """Train; checkpoints are written by way of the folder for temporary files, where /tmp would be too small."""
+    tempfile.tempdir = os.environ["TMPDIR"] = inside.RUN_FOLDER
+    inside.train(task, channel)
+
+
+@contextmanager
+def _naming_the_limit(study: Study, limits: Limits, *cells: Cell) -> Iterator[None]:
+    """Say at the end of a run's reason which limit ended it, so that it is made anew where that is raised."""
+    try:
+        yield
+    except (FailedError, RecipeError) as error:
+        stops = [SETTINGS.get(cell.stopped_by.kind) for cell in cells if cell.stopped_by is not None]
+        refused = [setting for words, setting in REFUSALS.items() if words in str(error)]
+        name = next(filter(None, [*stops, *refused]), None)
+        if name is None:
+            raise
+        stop = Stop(name, getattr(limits, name), chosen=name in study.settings.get("sandbox", {}))
+        raise type(error)(f"{error} {stop}") from error
+
+
 def _folder(study: Study, spec: RunSpec) -> Path:
     """The one folder that the run may write; it outlives an attempt that was killed."""
     return study.checkpoints / spec.run_id
 
 
+def _clear_but_for_the_checkpoint(folder: Path) -> None:
+    """Make the run's folder, or remove from it what an attempt that was killed left half written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for inner in _folders(folder):
+        _remove(inner)
+    for left in folder.iterdir():
+        if left.name != inside.CHECKPOINT.name:
+            left.unlink()
+
+
 def _remove(folder: Path) -> None:
     """Remove what is left of a run that has ended, whatever rights it gave its folders, and no link's target.
 
-    Folders come up before they go, since they may lie deeper than a path can be long, or a call can call itself.
+    Folders come up before they go, since they may lie deeper than a path can be long, or a call can call itself. Each
+    is listed once for its folders, and once for its files.
     """
     folder.chmod(0o700)
-    while inner := next(iter(_folders(folder)), None):
+    waiting = _folders(folder)
+    while waiting:
+        inner = waiting.pop()
         inner.chmod(0o700)
         for below in _folders(inner):
             below.chmod(0o700)
-            below.rename(folder / secrets.token_hex(8))
+            waiting.append(below.rename(folder / secrets.token_hex(8)))
         shutil.rmtree(inner)
     shutil.rmtree(folder)
 

@@ -1,0 +1,361 @@
+"""Limits fit the run that they bound, each names itself where it ends one, and a raised one is reason to try again."""
+
+import io
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from cells import SMALL, needs_bubblewrap, said_in_a_cell
+from minded import SHORT, ended, minded, top
+from rich.console import Console
+from tiny import BASELINE, Bench, ladder, make_bench, rung
+
+from data.store import Store
+from data.study import Study
+from scaling.executor import LocalExecutor
+from scaling.ladder import load_ladder
+from scaling.launcher import Launcher
+from scaling.loading import load
+from scaling.progress import RichProgress
+from scaling.runs import Job, Precedent, RunSpec, Stop
+from search.sandbox import judging, limits, minder
+from search.sandbox.bubblewrap import Mount
+from search.sandbox.limits import CellError, Limits, SandboxSettings
+from search.sandbox.sizes import expected_params, limits_of
+from search.trust import SANDBOXED_WORKER
+
+Channel = socket.socket
+CHECKPOINT_BYTES_PER_PARAM = 12
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A study whose settings these tests may change."""
+    return make_bench(tmp_path_factory.mktemp("limits"))
+
+
+def with_sandbox(bench: Bench, table: str) -> Bench:
+    """The same study with another table [sandbox]."""
+    bench.study.settings_file.write_text(f"schema_version = 1\n[sandbox]\n{table}\n", encoding="utf-8")
+    return Bench(Study.open(bench.study.path), bench.digest)
+
+
+@pytest.mark.parametrize("preset", ["cpu", "h100", "h100x8"])
+def test_a_checkpoint_and_an_evaluation_fit_at_every_rung_of_the_presets(own: Bench, preset: str) -> None:
+    study, chosen, vocab = with_sandbox(own, "").study, load_ladder(preset), 4096
+    recipe, plain = load(BASELINE.source), Limits()
+    for index, one in enumerate(chosen.rungs):
+        with torch.device("meta"):
+            model = recipe.build_model(one, recipe.resolve(one, chosen.base), vocab)
+        params = sum(parameter.numel() for parameter in model.parameters())
+        assert math.isclose(params, expected_params(one, vocab), rel_tol=0.01)
+        spec = replace(own.spec(BASELINE, chosen), rung_index=index, horizon=one.tokens)
+        found = limits_of(study, spec, vocab)
+        assert found.file_bytes >= max(plain.file_bytes, 1.5 * CHECKPOINT_BYTES_PER_PARAM * params)
+        assert found.memory_bytes >= plain.memory_bytes + 4 * 4 * params + 4 * one.batch_tokens * vocab
+        assert 4 * params < found.weights_bytes < found.memory_bytes
+
+
+def test_what_a_study_sets_holds_whatever_the_run(own: Bench) -> None:
+    table = "memory_bytes = 300_000_000\nfile_bytes = 2_000_000\nwall_seconds = 7.0\nweights_bytes = 5000"
+    study = with_sandbox(own, table).study
+    spec = replace(own.spec(BASELINE), precedent=Precedent(100.0, 10**9))
+    found = limits_of(study, spec, 300)
+    assert (found.memory_bytes, found.file_bytes, found.wall_seconds) == (300_000_000, 2_000_000, 7.0)
+    assert (found.weights_bytes, found.names, found.silent_seconds) == (5000, Limits().names, 600.0)
+
+
+def test_a_baseline_that_is_larger_than_expected_raises_what_follows_the_size(own: Bench) -> None:
+    study, spec = with_sandbox(own, "").study, own.spec(BASELINE)
+    found = limits_of(study, replace(spec, precedent=Precedent(1.0, 10**9)), 300)
+    assert found.file_bytes >= 1.5 * CHECKPOINT_BYTES_PER_PARAM * 10**9
+    assert found.memory_bytes > limits_of(study, spec, 300).memory_bytes
+
+
+class Noting(LocalExecutor):
+    """Keeps what it was given."""
+
+    def submit(self, job: Job) -> None:
+        self.jobs: list[Job] = [*getattr(self, "jobs", []), job]
+        super().submit(job)
+
+
+@contextmanager
+def launched(bench: Bench) -> Iterator[tuple[Launcher, Noting]]:
+    executor = Noting(bench.study.path, ladder(), workers=1, worker=SANDBOXED_WORKER)
+    with bench.study.writer() as writer:
+        progress = RichProgress(Console(file=io.StringIO()))
+        yield Launcher(Store(bench.study.path), executor, progress, writer), executor
+    executor.close()
+
+
+@needs_bubblewrap
+def test_a_run_is_bounded_by_what_the_baseline_took_at_its_rung(own: Bench) -> None:
+    bench = with_sandbox(own, "")
+    first, second = (bench.spec(BASELINE, SHORT, seed=seed) for seed in (1, 2))
+    arm = bench.spec(top("# another"), SHORT, arm="trial:t1")
+    longer = replace(arm, horizon=2 * arm.horizon)
+    assert limits_of(bench.study, first, 300).wall_seconds == 86_400
+    with launched(bench) as (launcher, executor):
+        launcher.finish("Baselines", [first, second])
+        launcher.start(arm)
+    with launched(bench) as (launcher, again):
+        assert launcher.results([arm.run_id]) == {}
+        launcher.start(longer)
+    assert all(isinstance(job, RunSpec) and job.precedent is None for job in executor.jobs[:2])
+    rows = [bench.row(spec) for spec in (first, second)]
+    took = sum(row["ended_at"] - row["started_at"] for row in rows) / 2
+    for job, factor in zip([*executor.jobs[2:], *again.jobs], (1, 2), strict=True):
+        assert isinstance(job, RunSpec)
+        assert job.precedent is not None
+        assert job.precedent.seconds == pytest.approx(factor * took)
+        assert job.precedent.params == rows[0]["params"]
+        assert limits_of(bench.study, job, 300).wall_seconds == math.ceil(20 * job.precedent.seconds + 60)
+
+
+@needs_bubblewrap
+def test_an_endless_recipe_costs_a_multiple_of_the_baseline(own: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STARTING_SECONDS", 1.0)
+    bench = with_sandbox(own, "")
+    spec = bench.spec(top("while True:\n    pass"), SHORT)
+    row = minded(bench, replace(spec, precedent=Precedent(0.05, 1)))
+    assert row["status"] == "failed"
+    assert row["reason"] == "It ran longer than 2 s. Limit of [sandbox]: wall_seconds = 2.0, the default."
+
+
+@needs_bubblewrap
+def test_who_says_nothing_is_ended_and_who_speaks_is_not(own: Bench) -> None:
+    bench = with_sandbox(own, "silent_seconds = 1.5")
+    endless = ended(bench, top("while True:\n    pass"))
+    assert endless == ("failed", "It said nothing for 1.5 s. Limit of [sandbox]: silent_seconds = 1.5, as set.")
+
+    def speak(channel: Channel) -> None:
+        for _ in range(50):
+            channel.sendall(b".")
+            time.sleep(0.05)
+
+    assert said_in_a_cell(speak, limits=replace(SMALL, silent_seconds=1.5))[0] == b"." * 50
+
+
+@needs_bubblewrap
+def test_a_run_that_a_limit_ended_is_made_anew_once_it_is_raised(own: Bench) -> None:
+    sizes = rung(tokens=64 * 16 * 30, width=64, depth=4, context=64, batch_size=16)
+    rungs = ladder(sizes, checkpoint_seconds=0)
+
+    def result(table: str) -> tuple[str, str | None, int]:
+        bench = with_sandbox(own, table)
+        spec = bench.spec(BASELINE, rungs)
+        with launched(bench) as (launcher, _):
+            found = launcher.finish("Runs", [spec])[spec.run_id]
+        return found.status, found.reason, bench.attempts(spec)
+
+    small = "file_bytes = 1_048_576"
+    status, reason, attempts = result(small)
+    assert (status, attempts) == ("failed", 1)
+    assert reason is not None
+    assert reason.endswith(" Limit of [sandbox]: file_bytes = 1048576, as set.")
+    assert result(small) == (status, reason, 1)
+    assert result(f"{small}\nmemory_bytes = 8_000_000_000")[2] == 1
+    assert result("file_bytes = 104_857_600") == ("finished", None, 2)
+    assert result(small) == ("finished", None, 2)
+
+
+@pytest.mark.parametrize(
+    ("stop", "table", "lifted"),
+    [
+        (Stop("wall_seconds", 60.0, chosen=True), {"wall_seconds": 60.5}, True),
+        (Stop("wall_seconds", 60.0, chosen=True), {"wall_seconds": 60.0}, False),
+        (Stop("wall_seconds", 60.0, chosen=True), {"silent_seconds": 90.0}, True),
+        (Stop("wall_seconds", 60.0, chosen=False), {}, False),
+        (Stop("wall_seconds", 60.0, chosen=False), {"wall_seconds": 61}, True),
+    ],
+)
+def test_a_limit_is_lifted_where_more_is_set_or_the_default_holds_again(
+    stop: Stop, table: dict[str, Any], lifted: bool
+) -> None:
+    read = Stop.read(f"It ran longer than 60 s. {stop}")
+    assert read == stop
+    assert stop.is_lifted(table) == lifted
+    assert Stop.read(f"{stop} And more.") is None
+    assert Stop.read(None) is None
+
+
+@needs_bubblewrap
+def test_a_checkpoint_may_be_larger_than_tmp(own: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MEMORY_FOLDER_BYTES", 2**14)
+    bench = with_sandbox(own, "")
+    assert ended(bench, BASELINE, seed=5)[0] == "finished"
+    rungs = ladder(rung(tokens=64 * 30), checkpoint_seconds=0)
+    row = minded(bench, bench.spec(BASELINE, rungs, seed=6))
+    assert (row["status"], row["reason"]) == ("finished", None)
+
+
+@needs_bubblewrap
+def test_what_a_killed_attempt_left_half_written_takes_no_room(own: Bench) -> None:
+    bench = with_sandbox(own, "file_bytes = 1_048_576")
+    spec = bench.spec(BASELINE, SHORT, seed=7)
+    left = bench.study.checkpoints / spec.run_id
+    (left / "folder" / "inner").mkdir(parents=True)
+    (left / "tmp1").write_bytes(bytes(4 * 2**20))
+    (left / "folder" / "tmp2").write_bytes(bytes(4 * 2**20))
+    assert minded(bench, spec)["status"] == "finished"
+
+
+def touch(folder: str, channel: Channel) -> None:
+    for number in range(200):
+        Path(folder, str(number)).touch()
+    channel.recv(1)
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm", "/made"])
+def test_who_makes_too_many_names_is_named(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(CellError) as caught:
+        said_in_a_cell(partial(touch, folder), [Mount(tmp_path, "/made", writable=True)], replace(SMALL, names=100))
+    assert (caught.value.kind, str(caught.value)) == ("names", "It made more than 100 files and folders.")
+
+
+TABLES = """
+import mmap
+from dataclasses import replace
+from cells import SMALL, said_in_a_cell
+from search.sandbox.limits import CellError
+
+def fill(channel):
+    # All pages that are only read show the one page of zeros; what they cost is their place in a table.
+    region = mmap.mmap(-1, 2**37, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+    region.madvise(15)  # no huge pages
+    for at in range(0, 2**37, 2**21):
+        region[at]
+    channel.recv(1)
+
+try:
+    said_in_a_cell(fill, limits=replace(SMALL, memory_bytes=2**27))
+except CellError as error:
+    print(error)
+"""
+
+
+@needs_bubblewrap
+def test_tables_of_pages_are_memory() -> None:
+    # A process without torch, whose own memory is small beside the tables.
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-c", TABLES],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert ran.stdout == "It used more than 128.0 MiB of memory.\n", ran.stderr
+
+
+LINGERS = """
+import ctypes, os, time
+if os.access("/run", os.W_OK) and not os.path.exists("/run/left") and not os.fork():
+    ctypes.CDLL(None).prctl(15, b"lingerer")
+    time.sleep(600)
+"""
+
+
+@needs_bubblewrap
+def test_nothing_of_the_training_lives_while_its_weights_are_judged(
+    own: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: Callable[..., float] = judging.judged
+    alive: list[psutil.Process] = []
+
+    def watched(*arguments: Any) -> float:
+        lingering = [one for one in psutil.Process().children(recursive=True) if named(one) == "lingerer"]
+        alive.extend(psutil.wait_procs(lingering, timeout=10)[1])
+        return judged(*arguments)
+
+    monkeypatch.setattr(minder, "judged", watched)
+    bench = with_sandbox(own, "")
+    assert ended(bench, top(LINGERS), seed=8)[0] == "finished"
+    assert alive == []
+
+
+def named(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def test_a_folder_is_removed_in_a_number_of_looks_that_follows_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, seen, folders = 50, [], minder._folders
+    for number in range(count):
+        (tmp_path / "made" / str(number) / "inner").mkdir(parents=True)
+
+    def looked(folder: Path) -> list[Path]:
+        found = folders(folder)
+        seen.extend(found)
+        return found
+
+    monkeypatch.setattr(minder, "_folders", looked)
+    minder._remove(tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+    assert len(seen) == 2 * count
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another user")
+def test_locked_and_deep_folders_are_removed_by_others_than_root() -> None:
+    top_folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder = top_folder / "made"
+    top_folder.chmod(0o777)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            make_locked_and_deep(folder)
+            minder._remove(folder)
+            status = int(folder.exists())
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    shutil.rmtree(top_folder)
+
+
+def make_locked_and_deep(folder: Path) -> None:
+    (folder / "locked" / "inner").mkdir(parents=True)
+    (folder / "locked" / "inner" / "file").touch()
+    (folder / "locked" / "inner").chmod(0)
+    (folder / "locked").chmod(0)
+    os.chdir(folder)
+    for _ in range(50):
+        inner = Path("d" * 200)
+        inner.mkdir()
+        os.chdir(inner)
+
+
+def test_settings_that_are_out_of_range_are_named() -> None:
+    assert SandboxSettings(names=20).limits.names == 20
+    with pytest.raises(ValueError, match="silent_seconds"):
+        SandboxSettings(silent_seconds=0.0)
