@@ -6,7 +6,9 @@ Every command imports what it needs when it runs: `scaleproof --help` loads no t
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -126,12 +128,21 @@ def main() -> NoReturn:
         if ended.code == INTERRUPTED:
             kept = " What has ended is kept; give the same command again to continue."
             typer.echo("Stopped." + kept * (sys.argv[1:2] != ["simulate"]), err=True)
+            _leave_threads_behind()
         raise
     except ScaleproofError as error:
         _fail(str(error), error.exit_status, debug)
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (give --debug for a traceback)", 1, debug)
     sys.exit(0)
+
+
+def _leave_threads_behind() -> None:
+    """End at once where a thread still waits, say for a model: libraries complain when Python is torn down under it."""
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def _fail(sentence: str, status: int, debug: bool) -> NoReturn:
