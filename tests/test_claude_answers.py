@@ -128,6 +128,15 @@ def test_a_service_that_goes_on_taking_nothing_ends_the_search_and_is_asked_agai
     assert len(desk.asked) == 1
 
 
+def test_a_service_that_takes_no_batch_is_asked_for_the_same_exchanges_again(desk: Desk) -> None:
+    desk.server.failures = {"/messages/batches": [error(400)] * 3}
+    proposer = desk.open(batch=True, proposals_per_request=2, requests_per_batch=3)
+    with pytest.raises(ProposerGoneError, match="3 exchanges in a row"):
+        asked_for(proposer, 6)
+    assert desk.asked == []
+    assert {one.exchange for one in asked_for(proposer, 6)} == {"e0001", "e0002", "e0003"}
+
+
 def test_a_service_that_takes_a_request_now_and_then_is_asked_on(desk: Desk) -> None:
     def moody(body: dict[str, Any]) -> Reply:
         return plain(body) if exchange_of(body) == 3 else error(400)
