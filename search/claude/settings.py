@@ -32,8 +32,8 @@ class ClaudeSettings(BaseModel):
     proposals_per_request: edits asked for at a time. turns: answers of one exchange at most, questions included.
     history_characters: the most that the account of earlier trials may take in a request. base_url: another address of
     the service. prices: a file of prices over the packaged one. batch: cheaper requests whose answers may take hours.
-    requests_per_batch: how many exchanges go out together then. brief: a file with the user's own words, its
-    path taken from the study's folder.
+    requests_per_batch: how many exchanges go out together then. brief: a file with the user's own words. Paths are
+    taken from the study's folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
