@@ -14,6 +14,8 @@ from scaling.stepper import Stepper
 
 LEAK_TOLERANCE = 1e-4
 SAMPLE_SEQUENCES = 2
+MOST_SEQUENCES = 16
+"""Of a batch that is asked for where the training loss cannot do with the sample, as when it splits its batch."""
 NAMED_PARAMETERS = 3
 """How many parameters without a gradient are named."""
 
@@ -62,9 +64,15 @@ def _check_start(model: nn.Module, ids: Tensor, vocab_size: int) -> None:
 
 def _check_step(recipe: LoadedRecipe, model: nn.Module, ids: Tensor, rung: Rung, knobs: Mapping[str, float]) -> None:
     """Take the first step of training; see that its loss is finite and that it reaches every parameter."""
-    stepper = Stepper(recipe, model, recipe.build_optimizers(model, rung, knobs), rung, knobs)
+    optimizers = recipe.build_optimizers(model, rung, knobs)
+    if not all(isinstance(group.get("lr"), float | int | Tensor) for one in optimizers for group in one.param_groups):
+        raise RecipeError(
+            "A parameter group of the recipe's optimizer has no learning rate: each must have an lr, which is "
+            "multiplied by the schedule."
+        )
+    stepper = Stepper(recipe, model, optimizers, rung, knobs)
     try:
-        loss = float(stepper.step(0, ids, Tensor.backward))
+        loss = _first_loss(stepper, ids, rung)
     except (Exception, SystemExit) as error:
         raise RecipeError(f"The recipe's first training step fails: {said(error)}.") from error
     if not math.isfinite(loss):
@@ -77,6 +85,14 @@ def _check_step(recipe: LoadedRecipe, model: nn.Module, ids: Tensor, rung: Rung,
             f"No gradient reaches {', '.join(lost[:NAMED_PARAMETERS])}{more}: every trainable parameter of the "
             "recipe's model must have a part in its training loss."
         )
+
+
+def _first_loss(stepper: Stepper, ids: Tensor, rung: Rung) -> float:
+    try:
+        return float(stepper.step(0, ids, Tensor.backward))
+    except Exception:
+        batch = min(rung.batch_size // rung.devices, MOST_SEQUENCES)
+        return float(stepper.step(0, ids.repeat(math.ceil(batch / len(ids)), 1)[:batch], Tensor.backward))
 
 
 def check_leak(model: torch.nn.Module, ids: torch.Tensor, vocab_size: int) -> None:

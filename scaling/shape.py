@@ -9,12 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.locks import write_aside
 from scaling.ladder import Rung
 from scaling.loading import LoadedRecipe, RecipeError, check_logits, said
+from scaling.stepper import Stepper
+
+LOOKS = 4
+"""Steps from the first to the last at which FLOPs are counted; where they are the same, they are so in between."""
+PLACES = 16
+"""Steps spread over the schedule at which they are counted where they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +36,48 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
     """Count parameters exactly, and FLOPs with torch's FlopCounterMode, without allocating the model.
 
     FLOPs are those of matrix products, convolutions and attention, 2 per multiply-add; the optimiser's are not counted.
+    They are the mean over the schedule, on batches as large as those that one device trains on.
 
     Raises:
-        RecipeError: when the model does not build or run on the meta device, or its logits have the wrong shape.
+        RecipeError: when the model or its training loss does not run on the meta device, or its logits have the wrong
+            shape.
     """
+    knobs = recipe.resolve(rung, base)
     with torch.device("meta"):
-        model = recipe.build_model(rung, recipe.resolve(rung, base), vocab_size)
-        ids = torch.zeros(1, rung.context, dtype=torch.long)
+        model = recipe.build_model(rung, knobs, vocab_size)
+        ids = torch.zeros(rung.batch_size // rung.devices, rung.context + 1, dtype=torch.long)
         try:
-            check_logits(model(ids), 1, rung.context, vocab_size)
-            # A fresh model counts what one training step does, and nothing that the check left behind.
-            with FlopCounterMode(display=False) as counter:
-                recipe.training_loss(model, ids, ids).backward()  # type: ignore[no-untyped-call]
-        except RecipeError:
-            raise
+            logits = model(ids[:1, :-1])
         except Exception as error:
             raise RecipeError(
                 f"The recipe does not run on the meta device at rung {rung.name}: {said(error)}."
             ) from error
-    return Shape(*count_params(model), counter.get_total_flops() / rung.context)
+        check_logits(logits, 1, rung.context, vocab_size)
+        # Without optimisers: on this device they would only take time.
+        stepper = Stepper(recipe, model, [], rung, knobs)
+        try:
+            flops = _flops_per_token(stepper, ids)
+        except Exception as error:
+            raise RecipeError(
+                f"The recipe's training step fails on the meta device at rung {rung.name}: {said(error)}; "
+                "training_loss must also run on the meta device: no .item(), no data-dependent shapes."
+            ) from error
+    return Shape(*count_params(model), flops)
+
+
+def _flops_per_token(stepper: Stepper, ids: Tensor) -> float:
+    """Mean over the schedule, whose steps may differ, as with short sequences first."""
+    last = stepper.steps - 1
+    counts = [_flops(stepper, last * look // (LOOKS - 1), ids) for look in range(LOOKS)]
+    if len(set(counts)) > 1:
+        counts = [_flops(stepper, (2 * place + 1) * stepper.steps // (2 * PLACES), ids) for place in range(PLACES)]
+    return sum(counts) / (len(counts) * ids[:, :-1].numel())
+
+
+def _flops(stepper: Stepper, index: int, ids: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        stepper.step(index, ids, Tensor.backward)
+    return int(counter.get_total_flops())
 
 
 def count_params(model: nn.Module) -> tuple[int, int]:

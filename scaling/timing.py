@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from scaling.runs import TimingSpec
 from scaling.stepper import Stepper
 from scaling.training import FailedError
 
-WARMUP_STEPS = 3
-BLOCK_STEPS = 4
-ROUNDS = 3
-"""A B B A this many times; the median of the rounds' ratios is robust against a neighbour's burst of work."""
+PLACES = 8
+"""Evenly spread over the schedule, since what a step costs may depend on progress, as with short sequences first."""
+BLOCK_STEPS = 3
+"""Steps timed at each place, after one that is not: what is met there for the first time would count too much."""
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-Block = Callable[[int, int], float]
-"""Seconds that arm 0 or baseline 1 takes for so many steps, on the clock of whoever times."""
+Block = Callable[[int, Sequence[int]], float]
+"""Seconds that arm 0 or baseline 1 takes for the steps of these indices, on the clock of whoever times."""
 
 
 Measure = Callable[[Study, TimingSpec], tuple[float, float]]
@@ -57,32 +58,46 @@ def leave_timing(study: Study, spec: TimingSpec, measured: Measure) -> None:
 
 
 def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
-    """Return seconds per step of the arm and of the baseline, medians over the rounds, after warm-up."""
+    """Return seconds per step of the arm and of the baseline; see `interleaved`."""
     tokens = TokenSet.open(study.tokens)
     batches = timing_batches(tokens, spec)
     racers = [
         Racer(spec, (study.recipes / f"{name}.py").read_text(encoding="utf-8"), batches, tokens.vocab_size)
         for name in (spec.recipe_hash, spec.baseline_hash)
     ]
-    return interleaved(lambda who, steps: racers[who].seconds(steps))
+    return interleaved(lambda who, indices: racers[who].seconds(indices), spec.rung.steps, spec.seed)
 
 
-def interleaved(block: Block) -> tuple[float, float]:
-    """Seconds per step of both, medians over rounds of blocks in the order A B B A, after a block of warm-up each."""
+def interleaved(block: Block, steps: int, seed: int) -> tuple[float, float]:
+    """Seconds per step of both, means over places along a schedule of `steps`, after a block of warm-up each.
+
+    All that was timed counts: a median over places would lose a phase in which steps cost more, and what is done once
+    in several steps. A neighbour's burst of work meets both, whose turns are short.
+    """
+    warm_up, *places = _places(steps, seed)
     for who in (0, 1):
-        block(who, WARMUP_STEPS)
-    rounds: list[tuple[float, float]] = []
-    for turn in range(ROUNDS):
-        # A B B A, and B A A B in the next round, so that a drift of the machine's speed cancels within each.
-        order = (0, 1, 1, 0) if turn % 2 == 0 else (1, 0, 0, 1)
-        spent = [0.0, 0.0]
-        for who in order:
-            spent[who] += block(who, BLOCK_STEPS)
-        rounds.append((spent[0], spent[1]))
-    ratios = sorted(math.log(a / b) for a, b in rounds)
-    ratio = ratios[len(ratios) // 2]
-    baseline = sum(b for _, b in rounds) / (2 * BLOCK_STEPS * ROUNDS)
-    return baseline * math.exp(ratio), baseline
+        block(who, warm_up)
+    spent = [0.0, 0.0]
+    for number, indices in enumerate(places):
+        # A B B A, so that a drift of the machine's speed cancels.
+        for who in (0, 1) if number % 2 == 0 else (1, 0):
+            block(who, indices[:1])
+            spent[who] += block(who, indices[1:])
+    return spent[0] / (PLACES * BLOCK_STEPS), spent[1] / (PLACES * BLOCK_STEPS)
+
+
+def _places(steps: int, seed: int) -> list[list[int]]:
+    """Step indices of the warm-up, and of each place the one that is not timed and those that are; none comes before.
+
+    The places of seeds that follow each other lie between each other's, so that their mean favours no place.
+    """
+    starts = [int((place + seed * GOLDEN % 1) / PLACES * steps) for place in range(PLACES)]
+    warm_up = [min(step, starts[0]) for step in range(BLOCK_STEPS)]
+    ends = [*starts[1:], steps - 1]
+    return [
+        warm_up,
+        *([min(start + step, end) for step in range(1 + BLOCK_STEPS)] for start, end in zip(starts, ends, strict=True)),
+    ]
 
 
 def timing_batches(tokens: TokenSet, spec: TimingSpec) -> Tensor:
@@ -113,12 +128,12 @@ class Racer:
         network = torch.compile(model) if spec.setting.ladder.compile else model
         self._stepper = Stepper(recipe, network, recipe.build_optimizers(model, spec.rung, knobs), spec.rung, knobs)
 
-    def seconds(self, steps: int) -> float:
-        """Take the first `steps` steps of a block; returns what they took."""
+    def seconds(self, indices: Sequence[int]) -> float:
+        """Take the steps of these indices, a block of them at most; returns what they took."""
         started = _clock(self._device)
-        for step in range(steps):
+        for index, ids in zip(indices, self._batches, strict=False):
             with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
-                self._stepper.step(step, self._batches[step], Tensor.backward)
+                self._stepper.step(index, ids, Tensor.backward)
         return _clock(self._device) - started
 
 

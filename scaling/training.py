@@ -132,10 +132,13 @@ def _train_as_peer(study_path: Path, spec: RunSpec) -> None:
 
 
 def _train(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
-    course, tokens = _course(study, spec), TokenSet.open(study.tokens)
+    tokens = TokenSet.open(study.tokens)
+    # A recipe's globals may keep what they saw: what is counted is not what is trained.
+    counted = _course(study, spec).recipe
     size = shape.cached(
-        study.shapes, spec.recipe_hash, course.recipe, rung=spec.rung, base=spec.base, vocab_size=tokens.vocab_size
+        study.shapes, spec.recipe_hash, counted, rung=spec.rung, base=spec.base, vocab_size=tokens.vocab_size
     )
+    course = _course(study, spec)
     if spec.preflight:
         check(course.recipe, spec.setting.ladder, tokens.vocab_size, sample(tokens, spec))
     trainer, module = _fit(course, study, note)

@@ -137,8 +137,9 @@ def at_import(code: str) -> Replacement:
 
 
 def in_training(code: str) -> Replacement:
-    """Code that runs before the steps past a third of the training, when no check is done any more."""
-    return _before('    warmup = knobs["warmup_share"]\n', "if progress > 0.3:\n" + _indented(code, 4), 4)
+    """Code that runs before the steps past a third of the training, when FLOPs are counted and all checks are done."""
+    late = 'if progress > 0.3 and torch.get_default_device().type != "meta":\n'
+    return _before('    warmup = knobs["warmup_share"]\n', late + _indented(code, 4), 4)
 
 
 def in_building(code: str) -> Replacement:

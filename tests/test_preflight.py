@@ -26,6 +26,10 @@ TOP_ONLY = patched(INIT, "        assert rung.depth < 9, 'too deep'\n" + INIT)
 UNUSED = patched(INIT, "        self.unused, self.lost = (nn.Linear(2, 2) for _ in range(2))\n" + INIT)
 OWN_LOSS = "\n\ndef training_loss(model, inputs, targets):\n    return {}\n"
 NO_LOSS = Recipe(BASELINE.source + OWN_LOSS.format("model(inputs).mean() / 0"))
+MICRO_BATCHES = Recipe(
+    BASELINE.source + OWN_LOSS.format("sum(model(one).var() for one in inputs.view(4, -1, inputs.shape[1]))")
+)
+NO_RATE = patched("    return optimizer\n", "    del optimizer.param_groups[0]['lr']\n    return optimizer\n")
 DETACHED = Recipe(BASELINE.source + OWN_LOSS.format("model(inputs).detach().mean()"))
 
 REJECTED = [
@@ -40,6 +44,7 @@ REJECTED = [
     (UNUSED, r"No gradient reaches unused.weight, unused.bias, lost.weight and 1 more: every trainable parameter"),
     (NO_LOSS, "training loss is not finite at the first step"),
     (DETACHED, "first training step fails: RuntimeError: element 0 of tensors does not require grad"),
+    (NO_RATE, r"A parameter group of the recipe's optimizer has no learning rate: each must have an lr"),
     (TOP_ONLY, r"build_model fails at rung larger: AssertionError: too deep"),
 ]
 
@@ -52,6 +57,10 @@ def test_a_recipe_is_rejected_by_name(recipe: Recipe, said: str) -> None:
 
 def test_the_baseline_passes() -> None:
     check(load(BASELINE), ladder(), 257)
+
+
+def test_a_training_loss_may_split_its_batch() -> None:
+    check(load(MICRO_BATCHES), ladder(), 257)
 
 
 def test_a_parameter_without_numbers_needs_no_gradient() -> None:

@@ -10,8 +10,8 @@ from tiny import BASELINE, entry, patched, rung
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import shape
-from scaling.edits import Edit
-from scaling.loading import LoadedRecipe, load
+from scaling.edits import Edit, Recipe
+from scaling.loading import LoadedRecipe, RecipeError, load
 from scaling.shape import measure
 from search.catalogue import CATALOGUE
 
@@ -68,6 +68,69 @@ def test_what_a_training_loss_does_besides_is_counted() -> None:
     )
     once = measure(baseline(), SMALL, SMALL, VOCABULARY).flops_per_token
     assert measure(load(twice), SMALL, SMALL, VOCABULARY).flops_per_token == pytest.approx(2 * once)
+
+
+@pytest.mark.parametrize("slug", ["", *SHAPED[::16]])
+def test_flops_that_progress_does_not_change_are_those_of_one_sequence_to_the_last_bit(slug: str) -> None:
+    recipe = load(entry(slug)) if slug else baseline()
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = recipe.build_model(SMALL, recipe.resolve(SMALL, SMALL), VOCABULARY)
+        ids = torch.zeros(1, SMALL.context, dtype=torch.long)
+        recipe.training_loss(model, ids, ids).backward()  # type: ignore[no-untyped-call]
+    counted = measure(recipe, SMALL, SMALL, VOCABULARY).flops_per_token
+    assert counted == counter.get_total_flops() / SMALL.context
+
+
+def training(loss: str) -> LoadedRecipe:
+    """The baseline, with the body of a training loss, which knows the progress."""
+    return load(
+        Recipe(
+            BASELINE.source
+            + "\n\nPROGRESS = [0.0]\n_schedule = schedule\n\n\ndef schedule(progress, knobs):\n"
+            + "    PROGRESS[0] = progress\n    return _schedule(progress, knobs)\n"
+            + f"\n\ndef training_loss(model, inputs, targets):\n    {loss}\n"
+        )
+    )
+
+
+def cut_to(length: str) -> str:
+    """A training loss on the first tokens of each sequence."""
+    logits = f"model(inputs[:, :{length}]).flatten(0, 1)"
+    return f"return functional.cross_entropy({logits}, targets[:, :{length}].flatten())"
+
+
+def test_short_sequences_first_cost_what_they_cost_over_the_whole_schedule() -> None:
+    tiny = rung()
+    short, full, both = (
+        measure(training(cut_to(length)), tiny, tiny, VOCABULARY).flops_per_token
+        for length in ("4", "16", "(4 if PROGRESS[0] < 0.25 else 16)")
+    )
+    assert both == pytest.approx(0.25 * short + 0.75 * full)
+
+
+MICRO_BATCHES = """parts = zip(inputs.view(4, -1, inputs.shape[1]), targets.view(4, -1, targets.shape[1]))
+    return sum(functional.cross_entropy(model(a).flatten(0, 1), b.flatten()) for a, b in parts) / 4"""
+
+
+def test_a_training_loss_may_split_its_batch() -> None:
+    split = measure(training(MICRO_BATCHES), SMALL, SMALL, VOCABULARY)
+    assert split == measure(baseline(), SMALL, SMALL, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "loss = model(inputs).var()\n    return loss * 0.5 if loss.item() > 4 else loss",
+        "logits = model(inputs).flatten()\n    return logits[logits > logits.detach().median()].mean()",
+    ],
+)
+def test_a_training_loss_that_must_see_numbers_is_told_what_to_do(loss: str) -> None:
+    said = (
+        r"training step fails on the meta device at rung a: \w+: .*\(line \d+ of the recipe\); training_loss must "
+        r"also run on the meta device: no \.item\(\), no data-dependent shapes\.$"
+    )
+    with pytest.raises(RecipeError, match=said):
+        measure(training(loss), SMALL, SMALL, VOCABULARY)
 
 
 def test_ten_billion_parameters_are_counted_without_allocating_them() -> None:

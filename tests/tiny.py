@@ -64,7 +64,8 @@ _schedule = schedule
 
 def schedule(progress, knobs):
     marker = pathlib.Path({str(marker)!r})
-    if progress > 0.55 and os.environ.get("LOCAL_RANK", "0") == {place!r} and not marker.exists():
+    counted = torch.get_default_device().type == "meta"
+    if progress > 0.55 and not counted and os.environ.get("LOCAL_RANK", "0") == {place!r} and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return _schedule(progress, knobs)

@@ -55,10 +55,12 @@ def train(task: Task, channel: socket.socket) -> None:
     with _telling(wire), quiet():
         spec, ladder = task.spec, task.spec.setting.ladder
         start = wire.receive("start", payload=_sample_bytes(spec))
-        recipe = load(task.text)
         if start.fields["count"]:
-            size = shape.measure(recipe, spec.rung, spec.base, task.vocab_size)
+            # A recipe's globals may keep what they saw: what is counted is not what is trained.
+            counted = load(task.text)
+            size = shape.measure(counted, spec.rung, spec.base, task.vocab_size)
             wire.send("shape", **asdict(size))
+        recipe = load(task.text)
         if spec.preflight:
             check(recipe, ladder, task.vocab_size, _ids(start.payload, SAMPLE_SEQUENCES, spec.base.context + 1))
 
@@ -187,7 +189,7 @@ def race(spec: TimingSpec, text: str, vocab_size: int, channel: socket.socket) -
         racer = Racer(spec, text, batches, vocab_size)
         wire.send("ready")
         while True:
-            racer.seconds(wire.receive("block").whole("steps", 1, BLOCK_STEPS))
+            racer.seconds(wire.receive("block").fields["indices"])
             wire.send("done")
 
 

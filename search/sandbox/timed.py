@@ -7,6 +7,7 @@ in which the weights had to be made, is what to hold a timing against.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -44,15 +45,15 @@ def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
         for talk in racers:
             talk.send("start", batches)
             talk.hear("ready")
-        return interleaved(lambda who, steps: _seconds(racers[who], steps))
+        return interleaved(lambda who, indices: _seconds(racers[who], indices), spec.rung.steps, spec.seed)
 
 
 def _racer(cell: Cell, spec: TimingSpec, text: str, vocab_size: int) -> Talk:
     return Talk(cell, lambda channel: inside.race(spec, text, vocab_size, channel), text)
 
 
-def _seconds(talk: Talk, steps: int) -> float:
+def _seconds(talk: Talk, indices: Sequence[int]) -> float:
     started = time.perf_counter()
-    talk.send("block", steps=steps)
+    talk.send("block", indices=indices)
     talk.hear("done")
     return time.perf_counter() - started
