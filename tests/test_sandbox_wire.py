@@ -12,6 +12,7 @@ from tiny import BASELINE, Bench, make_bench, patched
 
 from data.study import Study
 from scaling.edits import Recipe
+from search.sandbox import weights
 from search.sandbox.wire import ClosedError, Wire, WireError, escaped
 
 
@@ -28,6 +29,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A study whose sandbox allows little."""
     bench = make_bench(tmp_path_factory.mktemp("strict"))
     sizes = {"output_bytes": 100_000, "memory_bytes": 1_500_000_000, "processes": 8, "file_bytes": 2**20}
+    sizes |= {"weights_bytes": 2**20}
     table = tomli_w.dumps({"sandbox": {"wall_seconds": 20.0, **sizes}})
     with bench.study.settings_file.open("a", encoding="utf-8") as settings:
         settings.write(table)
@@ -86,6 +88,10 @@ HOSTILE = [
         "parameters and gave fewer weights",
     ),
     (
+        top("import search.sandbox.inside as inside\ninside.pack = lambda model: bytes(2**21)"),
+        "2097152 bytes come with 'weights', 1048576 at most may. Limit of [sandbox]: weights_bytes = 1048576, as set.",
+    ),
+    (
         Recipe(
             BASELINE.source
             + "\n\nimport search.sandbox.inside as inside\nfrom safetensors.torch import save\n"
@@ -142,6 +148,25 @@ def test_a_crash_is_quoted_with_the_recipe_s_own_lines(bench: Bench) -> None:
     assert all(line.startswith("> line ") for line in tail)
     assert "in forward: raise ValueError" in tail[-1]
     assert "in training_loss" not in reason
+
+
+def file_of_weights(header: str) -> bytearray:
+    return bytearray(len(header).to_bytes(8, "little") + header.encode() + bytes(64))
+
+
+@pytest.mark.parametrize("places", ["[0, 1e999]", "[-1e999, 4]", "[0, 100]", "[8, 4]", "[0]", "null"])
+def test_places_that_no_file_has_are_no_weights(places: str) -> None:
+    assert weights.count(file_of_weights('{"a": {"shape": [4], "data_offsets": [0, 16]}}')) == 4
+    with pytest.raises(WireError, match="no safetensors file"):
+        weights.count(file_of_weights(f'{{"a": {{"shape": [4], "data_offsets": {places}}}}}'))
+
+
+def test_weights_are_taken_over_and_not_held_twice() -> None:
+    model, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    packed = bytearray(weights.pack(model))
+    weights.unpack(other, packed)
+    assert torch.equal(other.weight, model.weight)
+    assert not packed
 
 
 @pytest.fixture
