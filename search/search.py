@@ -165,7 +165,6 @@ class Search:
             return
         trial.recipe = recipe
         self._by_hash[recipe.hash] = trial
-        self._record(trial)
         self._go_on(trial, asking)
 
     def _go_on(self, trial: Trial, asking: Asking) -> None:
@@ -185,7 +184,7 @@ class Search:
             elif end is not None:
                 self._stop(trial, end.status, end.reason)
             else:
-                self._record(trial)
+                self._record(trial)  # it has passed the screen: nothing is repaired, and its id changes, after that
             self._tell_best(trial)
 
     def _fail(self, trial: Trial, failure: Failure, asking: Asking) -> None:
