@@ -42,7 +42,8 @@ FLOPS_PER_PARAMETER_AND_TOKEN = 6
 class World:
     """The truth. `gains`: true lnS in tokens by knob and value, of the rung and of the share of its tokens.
 
-    `kappas` by rung; `diverges` and `shift` let single runs fail or be off.
+    `kappas` by rung; `diverges` and `shift` let single runs fail or be off. `seconds` of a run, and `timed`, the true
+    ln(seconds per token, arm / baseline) of a timing, by the knobs.
     """
 
     gains: Mapping[tuple[str, float], Gain]
@@ -53,6 +54,8 @@ class World:
     s_time: float = 0.002
     diverges: Callable[[RunSpec, Mapping[str, float]], bool] = lambda spec, knobs: False
     shift: Callable[[RunSpec], float] = lambda spec: 0.0
+    seconds: Callable[[Mapping[str, float]], float | None] = lambda knobs: None
+    timed: Callable[[Mapping[str, float]], float] = lambda knobs: 0.0
 
     def loss(self, spec: RunSpec, recipe: Recipe) -> float:
         share = spec.horizon / spec.setting.ladder.rungs[spec.rung_index].tokens
@@ -116,8 +119,9 @@ class SimulatedLaunch:
     def _leave(self, writer: SpoolWriter, job: Job) -> None:
         recipe = Recipe.from_text((self.study.recipes / f"{job.recipe_hash}.py").read_text(encoding="utf-8"))
         if isinstance(job, TimingSpec):
-            ratio = self.world.s_time * np.random.default_rng([job.seed, _number(recipe)]).standard_normal()
-            writer.append("timing", **job.columns(), run_id=job.run_id, ln_ratio=float(ratio))
+            noise = self.world.s_time * np.random.default_rng([job.seed, _number(recipe)]).standard_normal()
+            ratio = self.world.timed(recipe.knobs) + float(noise)
+            writer.append("timing", **job.columns(), run_id=job.run_id, ln_ratio=ratio)
             return
         row: dict[str, Any] = {**job.columns(), "attempt": 1, "reason": None, "status": "finished"}
         if self.world.diverges(job, recipe.knobs):
@@ -126,6 +130,7 @@ class SimulatedLaunch:
             params = 12 * job.rung.depth * job.rung.width**2
             flops = float(FLOPS_PER_PARAMETER_AND_TOKEN * params * job.horizon)
             row |= {"val_loss": self.world.loss(job, recipe), "params": params, "tokens": job.horizon, "flops": flops}
+            row["seconds"] = self.world.seconds(recipe.knobs)
         writer.append("run", **row)
 
 

@@ -115,6 +115,21 @@ def test_a_claim_that_holds_at_full_length_alone_falls(tmp_path: Path) -> None:
     assert "the claim falls" in landing["reason"]
 
 
+@pytest.mark.parametrize(("own", "word"), [(10.0, "invalid"), (7.0, "transfers"), (None, "transfers")])
+def test_a_timing_that_flatters_an_arm_against_its_own_runs_does_not_count(
+    tmp_path: Path, own: float | None, word: str
+) -> None:
+    def seconds(knobs: Mapping[str, float]) -> float | None:
+        return own if knobs else 10.0
+
+    half = World(GAINS, seconds=seconds, timed=lambda knobs: math.log(0.5))
+    bench = Bench.make(tmp_path / "study", half, rungs=2)
+    verdict = bench.promote(FINDINGS[1:2], landing_pairs=5)["alone:constant"]
+    assert verdict.word == word
+    said = "at rung r0 its timing does not hold: timed against the baseline a step takes 0.50 times as long, and in its"
+    assert (f"{said} own runs 1.00 times" in verdict.reason) == (word == "invalid")
+
+
 def test_whatever_diverges_is_said_so(tmp_path: Path) -> None:
     def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
         alone_at_top = list(knobs) == ["beta1"] and spec.rung_index == 1

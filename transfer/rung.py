@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from transfer.slope import Slope, fit_slope, pooled_noise
 
 SHARD = "final"
 RUNG_SEEDS = 10_000
+FLATTERY = 1.5
+"""How many times faster than in its own runs an arm may be timed. Their clocks are noisy: runs share a machine."""
 HALF, TWO, AA, TIMING, LANDING, PLAN = 2_000, 2_500, 3_000, 4_000, 5_000, 6_000
 
 Losses = NDArray[np.float64]
@@ -136,6 +139,10 @@ class RungMeasurement:
         if np.isnan(ratios).any():
             self.invalid[arm.name] = f"at rung {self.rung.name} the arm trained and could not be timed"
             return None
+        flattered = _flattered(ratios, results, self._results(base))
+        if flattered:
+            self.invalid[arm.name] = f"at rung {self.rung.name} {flattered}"
+            return None
         return RungPairs(
             slope,
             losses,
@@ -212,3 +219,21 @@ class RungMeasurement:
                     "No saving can be measured against it; make the baseline train there first."
                 )
         return np.array([result.val_loss for result in results])
+
+
+def _flattered(timed: Losses, arm: Sequence[RunResult], baseline: Sequence[RunResult]) -> str:
+    """How the arm's own runs contradict its timing; empty where they do not, or where one pair alone could tell.
+
+    timed: ln(seconds per token, arm / baseline). Of the pairs' own ratios the lower median counts, in the arm's favour.
+    """
+    pairs = [(one.seconds, other.seconds) for one, other in zip(arm, baseline, strict=True)]
+    own = [math.log(one / other) for one, other in pairs if one > 0 and other > 0]
+    if len(own) < 2:
+        return ""
+    claimed, took = float(timed.mean()), statistics.median_low(own)
+    if took - claimed <= math.log(FLATTERY):
+        return ""
+    return (
+        f"its timing does not hold: timed against the baseline a step takes {math.exp(claimed):.2f} times as long, "
+        f"and in its own runs {math.exp(took):.2f} times"
+    )
