@@ -66,7 +66,7 @@ def _diary_line(row: Row) -> DiaryLine:
         effect=effect_text(row),
         expected=_expected(row),
         reason=said.removeprefix(":").strip() if goes_on else reason,
-        told=outcome + (said if goes_on else f": {reason}" if reason else ""),
+        told=status + " (repaired)" * bool(row["repairs"]) + (said if goes_on else f": {reason}" if reason else ""),
     )
 
 

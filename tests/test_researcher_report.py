@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
-from report_fixture import Record, demo_records, researched_records, write_spool
+from report_fixture import demo_records, researched_records, write_spool
 from scipy import stats
 from test_report import HOSTILE, Page
 
-from analysis.bench_tables import bill_sentence, fact_table
+from analysis.bench_tables import fact_table
 from analysis.charts import RESEARCHER_PICTURES
 from analysis.evidence import read_evidence
 from analysis.report import render_report
@@ -26,7 +26,7 @@ from analysis.researcher_expectations import (
 )
 from analysis.researcher_rows import read_researcher
 from analysis.researcher_section import MOST_IN_MARKDOWN, researcher_context
-from analysis.researcher_tables import cost_sentences, wilson
+from analysis.researcher_tables import diary_lines, wilson
 from data.store import Store
 
 TRIALS = 200
@@ -142,41 +142,21 @@ def test_the_interval_of_a_rate_is_that_of_another_implementation(kept: int, tri
     assert wilson(kept, tried) == pytest.approx((other.low, other.high), abs=1e-9)
 
 
-def test_cost_is_told_per_trial_and_per_finding() -> None:
-    diary = [{"proposer": "claude"}]
-    worth = [{"proposer": "claude", "placebo": False, "proposed": 40, "kept": 4, "cost_usd": 6.0, "seconds": 4000.0}]
-    worth[0]["under_way"] = 0
-    worth += [{**worth[0], "proposer": "catalogue", "cost_usd": 0.0}]
-    models = [{"requests": 10, "refused": 1, "lost": 2, "cost_usd": 8.0, "seconds": 100.0}]
-    refusals = [{"category": "frontier_llm", "requests": 1}]
-    told = " ".join(cost_sentences(_rows(diary=diary, worth=worth, models=models, refusals=refusals)))
-    assert "10 requests cost 8.00 USD and took 100 s" in told
-    assert "1 was refused (frontier_llm 1) and 2 brought no answer" in told
-    assert "Per trial of its own (40) that is 0.20 USD and 100 s of runs; per finding (4) 2.00 USD and 17 min" in told
-    assert "2.00 USD of it went to requests that no trial was charged with." in told
-
-
-def test_the_bill_takes_what_requests_say_they_cost(study: Path, tmp_path: Path) -> None:
-    evidence = read_evidence(Store(study))
-    asked = Store(study).rows("select sum(cost_usd) as usd from llm_calls")[0]["usd"]
-    assert f"Requests to a model cost {asked:.2f} USD." in bill_sentence(evidence)
-    trials = [record for record in researched_records(30) if record["kind"] != "llm_call"]
-    charged = sum(record["cost_usd"] for record in trials if record["kind"] == "trial")
-    assert f"{charged:.2f} USD" in bill_sentence(read_evidence(Store(write_spool(tmp_path, trials))))
-
-
-def test_what_stands_for_a_batch_or_a_try_taken_back_is_no_request_but_costs(tmp_path: Path) -> None:
-    records = researched_records(12)
-    call = {"kind": "llm_call", "written_at": 2e9, "model": "claude-large", "purpose": "propose", "cost_usd": 0.0}
-    rows = [
-        {**call, "request_id": "batch.e0001", "purpose": "batch", "stop_reason": "lost", "cost_usd": 1.0},
-        {**call, "request_id": "e0009.t1", "stop_reason": "withdrawn"},
-        {**call, "request_id": "e0009.t1~1", "stop_reason": "lost", "cost_usd": 0.5},
-    ]
-    (before,) = read_researcher(Store(write_spool(tmp_path, records))).models
-    (after,) = read_researcher(Store(write_spool(tmp_path, rows, name="later"))).models
-    assert (after["requests"], after["lost"]) == (before["requests"] + 1, before["lost"] + 1)
-    assert after["cost_usd"] == pytest.approx(before["cost_usd"] + 1.5)
+@pytest.mark.parametrize(
+    ("status", "reason", "repairs", "told", "in_a_cell"),
+    [
+        ("kept", "kept: z = 5.1 after 4 pairs", 0, "kept: z = 5.1 after 4 pairs", "z = 5.1 after 4 pairs"),
+        ("dropped", "dropped at the screen: +0.1", 1, "dropped (repaired) at the screen: +0.1", "at the screen: +0.1"),
+        ("rejected", "It does not apply.", 0, "rejected: It does not apply.", "It does not apply."),
+        ("kept", "keptsake", 0, "kept: keptsake", "keptsake"),
+        ("under way", "", 0, "under way", ""),
+    ],
+)
+def test_an_outcome_is_told_once(status: str, reason: str, repairs: int, told: str, in_a_cell: str) -> None:
+    names = ("title", "hypothesis", "category", "effect", "expected_effect", "expected_scaling")
+    row = {"number": 1, "trial_id": "t", "status": status, "reason": reason, "repairs": repairs}
+    (line,) = diary_lines([row | dict.fromkeys(names)])
+    assert (line.told, line.reason) == (told, in_a_cell)
 
 
 def test_expectations_are_held_against_what_was_measured() -> None:
@@ -245,9 +225,3 @@ def test_parts_without_rows_are_not_shown(tmp_path: Path) -> None:
     for absent in ("What it expected", "Tokens in", "requests cost", "expectations"):
         assert absent not in html
         assert absent not in markdown
-
-
-def _rows(**subjects: list[Record]) -> Any:
-    from analysis.researcher_rows import QUERIES, ResearcherRows
-
-    return ResearcherRows(**{name: json.loads(json.dumps(subjects.get(name, []))) for name in QUERIES})
