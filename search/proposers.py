@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from data.spool import SpoolWriter
 from scaling.edits import Recipe
@@ -19,13 +19,17 @@ from search.search import Door
 from search.settings import SearchSettings
 from search.tuner import OptunaProposer, knob_ranges
 
+if TYPE_CHECKING:
+    from search.claude.proposer import ClaudeProposer
+
 
 class Chosen(NamedTuple):
-    """A proposer, the maker of placebo trials, and what looks at its recipes before they are run."""
+    """A proposer, the maker of placebo trials, what looks at its recipes before they are run, what it has cost."""
 
     proposer: Proposer
     placebo: Callable[[int], Proposal]
     door: Door
+    account: Callable[[], str]
 
 
 @contextmanager
@@ -38,18 +42,21 @@ def open_proposer(
         InputError: for a category or slug that the catalogue does not have, when an extra is not installed, and for a
             model without a price or a key that is missing or refused.
     """
+    account: Callable[[], str] = str
     with ExitStack() as stack:
         if settings.proposer == "catalogue":
             proposer: Proposer = _catalogue(settings)
         elif settings.proposer == "optuna":
             proposer = _optuna(settings, knobs)
         elif settings.proposer == "claude":
-            proposer = stack.enter_context(_claude(lab, claude, baseline, knobs))
+            proposer = asked = stack.enter_context(_claude(lab, claude, baseline, knobs))
+            account = asked.account
         else:
             asked = stack.enter_context(_claude(lab, claude, baseline, knobs))
+            account = asked.account
             writer = stack.enter_context(lab.study.writer())
             proposer = _mixed(lab, settings, writer, [asked, _catalogue(settings), _optuna(settings, knobs)])
-        yield Chosen(proposer, placebo_proposal, _door(baseline) if settings.asks_claude else _open_door)
+        yield Chosen(proposer, placebo_proposal, _door(baseline) if settings.asks_claude else _open_door, account)
 
 
 def _catalogue(settings: SearchSettings) -> Proposer:
@@ -61,7 +68,9 @@ def _optuna(settings: SearchSettings, knobs: Mapping[str, Knob]) -> Proposer:
 
 
 @contextmanager
-def _claude(lab: Lab, settings: ClaudeSettings, baseline: Recipe, knobs: Mapping[str, Knob]) -> Iterator[Proposer]:
+def _claude(
+    lab: Lab, settings: ClaudeSettings, baseline: Recipe, knobs: Mapping[str, Knob]
+) -> Iterator[ClaudeProposer]:
     # The SDK takes a second to import: only a search that asks it pays for that.
     from search.claude.researcher import open_researcher
 

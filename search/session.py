@@ -72,7 +72,7 @@ def run_search(
         require_key(claude.base_url)
     with open_lab(study, console, workers, worker) as lab:
         knobs = inspect(study, baseline, lab)
-        with open_proposer(lab, settings, claude, baseline, knobs) as (proposer, placebo, door):
+        with open_proposer(lab, settings, claude, baseline, knobs) as chosen:
             if settings.asks_claude:
                 lab.fact(WRITTEN_BY_MODEL, True)
                 _warn_of_readable_text(study, lab)
@@ -80,12 +80,13 @@ def run_search(
                 lab,
                 baseline,
                 settings,
-                placebo=placebo,
+                placebo=chosen.placebo,
                 learning_rate=knobs["learning_rate"].value,
-                door=door,
+                door=chosen.door,
                 clock=WorkClock(lab, f"{settings.proposer}-{settings.seed}", settings.hours),
+                account=chosen.account,
             )
-            search.run(proposer)
+            search.run(chosen.proposer)
         lab.fact(DONE, wanted)
     return True
 

@@ -101,6 +101,7 @@ def test_a_repair_that_brings_nothing_leaves_the_proposal_at_what_it_has_cost(de
     assert left == replace(made, cost_usd=left.cost_usd)
     assert left.cost_usd == pytest.approx(desk.callers[-1].spent_usd)
     assert left.cost_usd > made.cost_usd
+    assert proposer.account() == f"{left.cost_usd:.2f} USD spent"
 
 
 def test_a_repair_that_the_service_does_not_take_leaves_the_proposal(desk: Desk) -> None:

@@ -78,6 +78,11 @@ class ClaudeProposer:
         together = self._settings.requests_per_batch if self._settings.batch else 1
         return self._settings.proposals_per_request * together
 
+    def account(self) -> str:
+        """What all requests of the study have cost, in a few words; any thread may ask."""
+        limit = self._settings.max_usd
+        return f"{self._caller.spent_usd:.2f}{'' if limit is None else f' of {limit:.2f}'} USD spent"
+
     def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
         """Up to count proposals, from one exchange or one batch of them; an empty list once the money is spent.
 

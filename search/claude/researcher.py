@@ -11,13 +11,12 @@ from scaling.lab import Lab
 from search.claude.calls import Caller, Journal, Prices
 from search.claude.proposer import ClaudeProposer
 from search.claude.settings import ClaudeSettings
-from search.proposals import Proposer
 
 
 @contextmanager
 def open_researcher(
     lab: Lab, settings: ClaudeSettings, baseline: Recipe, knobs: Mapping[str, Knob]
-) -> Iterator[Proposer]:
+) -> Iterator[ClaudeProposer]:
     """Claude as the proposer of a search, once the service has taken the key and knows every model.
 
     Raises:
