@@ -19,6 +19,7 @@ from cells import needs_bubblewrap
 from hostile import FAKE, Hostile, Row, Stage, listener, orphans, reached
 from hostile_machine import MACHINE
 from hostile_numbers import NUMBERS
+from hostile_words import WORDS
 from small_study import ENVIRONMENT, SCALEPROOF, make_study, write_corpus
 from tiny import BASELINE, Bench, ladder, make_bench, rung
 
@@ -28,7 +29,7 @@ from data.study import Study
 from scaling.runs import RunSpec
 from search.door import refuse
 
-HOSTILE = (*MACHINE, *NUMBERS)
+HOSTILE = (*MACHINE, *NUMBERS, *WORDS)
 SLUGS = [one.slug for one in HOSTILE]
 LADDER = ladder(rung(tokens=64 * 20)).model_copy(update={"evaluation_sequences": 64})
 SANDBOX = {"wall_seconds": 10.0, "memory_bytes": 2**31, "processes": 24, "file_bytes": 2**26}

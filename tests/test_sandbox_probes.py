@@ -1,5 +1,6 @@
 """The examination of a model that may cheat: honest ones pass with the harness's own number, cheats never."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from scaling.evaluation import mean_loss
 from scaling.loading import load
 from scaling.training import FailedError
+from search.sandbox.agreement import gained
 from search.sandbox.probes import Examination
 
 SIZES = rung()
@@ -130,6 +132,88 @@ def test_a_cheat_is_never_missed_and_rightly_named(cheat: str) -> None:
     for _ in range(TIMES):
         with pytest.raises(FailedError, match=f"^rejected: The recipe's model {name}"):
             examined(Cheating(make()))
+
+
+TEXT = torch.randint(VOCABULARY, (128, 17), generator=torch.Generator().manual_seed(6))
+
+
+def bigram(gain: float, positions: Answer = lambda ids: torch.ones(ids.shape)) -> Answer:
+    """Log-probabilities of a known size that hold the next token for `gain` nats likelier where `positions` says 1."""
+    table = (2 * torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(7))).log_softmax(-1)
+
+    def answer(ids: Tensor) -> Tensor:
+        said = table[ids]
+        ahead = (gain * positions(ids))[:, :-1, None]
+        said[:, :-1].scatter_add_(-1, ids[:, 1:, None], ahead.float())
+        return said
+
+    return answer
+
+
+def in_bfloat16(answer: Answer) -> Answer:
+    """As where every call rounds in its own way."""
+    return lambda ids: (answer(ids) * (1 + torch.randn(*ids.shape, VOCABULARY) * 2**-9)).bfloat16().float()
+
+
+def judged(answer: Answer, *, mixed: bool, deep: bool) -> str:
+    """What the examination of 128 sequences in batches of 16 says."""
+    try:
+        Examination(lambda ids: iter([answer(ids)]), TEXT, 16, mixed=mixed, deep=deep).finished_loss()
+    except FailedError as error:
+        return str(error)
+    return ""
+
+
+def test_rounding_in_bfloat16_is_no_look_ahead() -> None:
+    honest = in_bfloat16(bigram(0.0))
+    assert {judged(honest, mixed=True, deep=deep) for deep in (True, True, *[False] * 10)} == {""}
+
+
+def test_a_gain_far_below_the_rounding_of_bfloat16_is_seen_where_findings_are_judged() -> None:
+    for _ in range(3):
+        assert "looks ahead or sideways" in judged(in_bfloat16(bigram(0.02)), mixed=True, deep=True)
+
+
+def test_a_gain_below_what_two_answers_may_differ_by_is_seen() -> None:
+    for _ in range(TIMES // 5):
+        assert "looks ahead or sideways" in judged(bigram(2.5e-4), mixed=False, deep=False)
+
+
+@pytest.mark.parametrize("scale", [1e-7, 0.02, 1.0])
+@pytest.mark.parametrize("shape", ["normal", "heavy", "mostly nothing"])
+def test_differences_as_likely_up_as_down_are_no_gain(scale: float, shape: str) -> None:
+    draw = torch.Generator().manual_seed(8)
+    noise = torch.randn(5000, 64, generator=draw)
+    if shape == "heavy":
+        noise /= torch.randn(5000, 64, generator=draw)
+    if shape == "mostly nothing":
+        noise *= torch.rand(5000, 64, generator=draw) < 0.5
+    assert not any(gained(row) for row in (scale * noise).tolist())
+    assert all(gained(row) for row in (0.02 + 0.02 * torch.randn(100, 256, generator=draw)).tolist())
+
+
+def rarely(ids: Tensor) -> Tensor:
+    """One position in 24, by what is read there."""
+    return (((ids * VOCABULARY + ids.roll(1, 1)) * 7919) % 10007 < 10007 / 24).float()
+
+
+def test_a_rare_look_ahead_is_met_where_findings_are_judged() -> None:
+    for _ in range(4):
+        assert "looks" in judged(bigram(3.0, rarely), mixed=False, deep=True)
+
+
+def test_every_position_comes_last_before_a_cut_as_often_as_any() -> None:
+    true = {tuple(row) for row in TEXT[:, :-1].tolist()}
+    cuts: Counter[int] = Counter()
+
+    def answer(ids: Tensor) -> Tensor:
+        for row in (tuple(row) for row in ids.tolist() if tuple(row) not in true):
+            cuts[max(next(k for k in range(16) if row[k] != one[k]) for one in true)] += 1
+        return bigram(0.0)(ids)
+
+    assert judged(answer, mixed=False, deep=True) == ""
+    assert set(cuts) == set(range(1, 16))
+    assert max(cuts.values()) - min(cuts.values()) <= 4
 
 
 def test_logits_that_read_nothing_are_rejected() -> None:

@@ -107,6 +107,63 @@ def test_a_model_that_cheats_is_rejected_by_name(bench: Bench, recipe: Recipe, n
     assert name in reason
 
 
+LEARNED = "            {0} = 0.9 * {0} + 0.1 * x.detach().mean((0, 1))\n        logits = self.head(x - {0})"
+
+
+def averaging(kept: str, name: str) -> Recipe:
+    """The baseline, with a running mean of its features that is taken off them; `kept` makes it."""
+    held = patched(INIT, INIT + f"        {kept}\n")
+    return patched(HEAD, "if self.training and not x.is_meta:\n" + LEARNED.format(name), held)
+
+
+FORGETFUL = {
+    "a plain attribute": averaging("self.mean = [torch.zeros(rung.width)]", "self.mean[0]"),
+    "a buffer that is not persistent": averaging(
+        "self.register_buffer('mean', torch.zeros(rung.width), persistent=False)", "self.mean"
+    ),
+    "a global that the schedule sets": patched(
+        "def schedule(progress",
+        "SCALE = [1.0]\n\n\ndef schedule(progress",
+        patched(
+            '    warmup = knobs["warmup_share"]\n',
+            '    SCALE[0] = 1 + progress\n    warmup = knobs["warmup_share"]\n',
+            patched(HEAD, "logits = self.head(x) * SCALE[0]"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FORGETFUL)
+def test_a_model_that_is_more_than_its_weights_is_named(bench: Bench, kind: str) -> None:
+    status, reason = ended(bench, FORGETFUL[kind], seed=73, preflight=True)
+    assert status == "failed"
+    assert reason.startswith("rejected: The recipe's model gives other logits when it is built anew from its weights: ")
+
+
+def test_a_running_mean_in_a_buffer_is_part_of_the_weights(bench: Bench) -> None:
+    recipe = averaging("self.register_buffer('mean', torch.zeros(rung.width))", "self.mean")
+    spec = bench.spec(recipe, SHORT, seed=73)
+    scaling.training.train(bench.study.path, spec)
+    assert minded(bench, spec)["val_loss"] == bench.row(spec)["val_loss"]
+
+
+@pytest.mark.parametrize("shard", ["search", "confirm"])
+def test_an_evaluation_tells_nothing_of_what_it_read(bench: Bench, shard: str) -> None:
+    judged = "        if torch.is_inference_mode_enabled() and len(ids) != 2:\n"
+    tell = "            raise ValueError(bytes(ids.flatten().clamp(max=127).tolist()).decode())\n"
+    ending = ended(bench, patched(EMBEDDED, judged + tell + EMBEDDED), seed=74, shard=shard, preflight=True)
+    assert ending == ("failed", "rejected: The trained model fails in evaluation: ValueError.")
+
+
+def test_a_model_that_fails_outside_of_training_is_told_why(bench: Bench) -> None:
+    """On training text, which its traceback may quote."""
+    recipe = patched(HEAD, "logits = self.head(x if self.training else x[..., 1:])")
+    status, reason = ended(bench, recipe, seed=75)
+    assert status == "failed"
+    assert "mat1 and mat2 shapes" in reason
+    assert "> line " in reason
+
+
 def test_a_finished_loss_that_is_not_finite_diverges(bench: Bench) -> None:
     recipe = patched(HEAD, "logits = self.head(x) if self.training else self.head(x) * torch.nan")
     assert ended(bench, recipe) == ("diverged", "The finished loss is not finite.")
@@ -182,7 +239,7 @@ for module in (scaling.evaluation, search.sandbox.probes):
     module.token_losses = _cheap
 scaling.evaluation.mean_loss = lambda *a: 0.001
 search.sandbox.probes.Examination.finished_loss = lambda self: 0.001
-sys.modules["scaling.evaluation"] = None
+sys.modules["scaling.evaluation"] = type(sys)("nothing")
 time.perf_counter = time.time = time.monotonic = lambda: 0.0
 """
 
