@@ -66,13 +66,14 @@ def test_waits_grow_to_an_hour_and_no_further(desk: Desk) -> None:
     assert min(desk.waits[-3:]) >= 0.75 * 3600
 
 
-def test_told_to_stop_while_waiting_it_stops_and_nothing_is_counted(desk: Desk) -> None:
+@pytest.mark.parametrize("retries", [0, 2])
+def test_told_to_stop_while_waiting_it_stops_and_nothing_is_counted(desk: Desk, retries: int) -> None:
     def stop(_: dict[str, Any]) -> Reply:
         desk.stopping.set()
         return error(529)
 
     desk.replies = [stop]
-    caller = desk.caller(wait=None)
+    caller = desk.caller(wait=None, retries=retries)
     with pytest.raises(StoppedError):
         caller.ask(request())
     assert caller.spent_usd == 0

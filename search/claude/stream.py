@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from search.claude.messages import Block
 from search.claude.prices import Usage
 
 _JOINED = {"text_delta": "text", "thinking_delta": "thinking"}
+# An input nested deeper can neither be written down nor sent back.
+_DEEPEST = 100
 
 
 @dataclass
@@ -17,7 +20,7 @@ class Message:
     """What has come so far. whole: whether the service said that it is all.
 
     The SDK would complete a tool call's input that was cut off, and fail on one that is no JSON; here both are kept
-    apart as `broken`.
+    apart as `broken`, and so is one that is nested too deep.
     """
 
     content: list[Block] = field(default_factory=list)
@@ -35,6 +38,9 @@ class Message:
         made = cls(content=message["content"], whole=True)
         made._open(message)
         made._stop(message)
+        for block in made.content:
+            if block["type"] == "tool_use" and _deep(block["input"]):
+                made._break(block, "")
         return made
 
     def add(self, event: dict[str, Any]) -> None:
@@ -94,11 +100,27 @@ class Message:
             block["input"] = json.loads(raw)
         except (ValueError, RecursionError):
             block["input"] = None
-        if not isinstance(block["input"], dict):
-            block["input"] = {}
-            self.broken[block["id"]] = raw
+        if not isinstance(block["input"], dict) or _deep(block["input"]):
+            self._break(block, raw)
+
+    def _break(self, block: Block, raw: str) -> None:
+        block["input"] = {}
+        self.broken[block["id"]] = raw
 
     def _stop(self, told: dict[str, Any]) -> None:
         self.stop_reason = told.get("stop_reason") or self.stop_reason
         details = told.get("stop_details") or {}
         self.refusal_category = details.get("category")
+
+
+def _deep(value: object) -> bool:
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [part for one in layer for part in _parts(one)]
+    return bool(layer)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
