@@ -63,8 +63,8 @@ def test_a_weaker_cell_is_named_and_refused(weaker: Weaker, possible: str, monke
         return weaker(arguments(mounts, limits, gpu=gpu))
 
     monkeypatch.setattr(cell, "arguments", weakened)
-    # Those of the whole machine would be counted where the cell shares its processes.
-    monkeypatch.setattr(selftest, "LIMITS", Limits(processes=2**20, memory_bytes=2**50))
+    # Those of the whole machine would be counted where the cell shares its processes or its files.
+    monkeypatch.setattr(selftest, "LIMITS", Limits(processes=2**20, memory_bytes=2**50, names=2**50))
     assert possible in self_test()
     with pytest.raises(ScaleproofError, match=rf"does not hold on this machine: .*{possible}.*--unsafe-no-sandbox"):
         require_sandbox()
