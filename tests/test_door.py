@@ -36,6 +36,15 @@ RESEARCH = [
     "        self.__dict__['kind'] = self.__class__.__name__",
     "import copy, math, dataclasses\nfrom collections import defaultdict\nfrom scaling import knobs\n"
     "average = copy.deepcopy(model)\naverage.blocks[0].weight.data = math.pi",
+    "import torch._inductor.config\ntorch._inductor.config.max_autotune = True",
+    # So may it be a loop's in a comprehension, a pattern's, or an attribute's.
+    "def loss(model, inputs):\n    return sum(model(input) for input in inputs), {vars: 1 for vars in inputs}",
+    "f = [[input + help for input in help] for help in x if help]",
+    "def f(x):\n    match x:\n        case {'a': input, **vars}:\n            return input, vars\n"
+    "        case [open, *print]:\n            return open, print",
+    "class A:\n    help = 'of this'\n    texts = [help, *help]\n    @property\n    def input(self):\n"
+    "        return self.help\n    @input.setter\n    def input(self, to):\n        self.help = to",
+    "from torch import nn\nname = nn.Linear.__module__\nclass Mine(nn.Linear):\n    pass\nMine.__module__ = 'mine'",
     "from torch.nn import functional\ndef fill(functional):\n    functional.value = 1",
     "from torch.nn import functional\nname = 'relu'\nf = getattr(functional, 'relu')\ng = getattr(model, name)",
     "import numpy as np\nfrom numpy.lib import stride_tricks\nx = np.linspace(0, 1, 5)",
@@ -68,6 +77,24 @@ def test_ordinary_research_passes(source: str) -> None:
         ("if False:\n    open = None\nopen('x')", "uses open"),
         ("f = [print]", "uses print"),
         ("def f():\n    global vars\n    vars = vars()", "uses vars"),
+        # A name that is bound in one place is still the builtin in another.
+        ("[open for open in open('x')]", "uses open"),
+        ("[input for input in x] and input()", "uses input"),
+        ("def f():\n    return [open for open in x], open('x')", "uses open"),
+        ("[lambda: 1 for x[[open for open in y][0]] in (1, open('x'))]", "uses open"),
+        ("[open('x') for z[[1 for open in y][0]] in x]", "uses open"),
+        ("def f(x):\n    match x:\n        case open: pass\n\nopen('x')", "uses open"),
+        ("def f():\n    open = 1\n    def g():\n        global open\n        open('x')", "uses open"),
+        ("def f():\n    open = 1\n    def g():\n        global open\n        return lambda: open('x')", "uses open"),
+        ("class A:\n    open = 1\n    def f(self):\n        return open('x')", "uses open"),
+        ("class A:\n    open = 1\n    f = [open(one) for one in 'x']", "uses open"),
+        ("class A:\n    open = 1\n    class B:\n        f = open('x')", "uses open"),
+        ("class A:\n    open = open('x')", "uses open"),
+        ("class A:\n    if x: open = 1\n    open('x')", "uses open"),
+        ("class A:\n    x[[1 for open in y][0]] = 1\n    open('x')", "uses open"),
+        ("class A:\n    open: int\n    open('x')", "uses open"),
+        ("class A:\n    global open\n    open = 1\n    f = open('x')", "uses open"),
+        ("class A: pass\nclass B(type):\n    def __prepare__(*a): return Forgetful()", "defines __prepare__"),
         ("__builtins__['open']", "uses __builtins__"),
         ("f'{().__class__.__subclasses__()}'", "uses __subclasses__"),
         ("'{0.__globals__}'.format(f)", "names __globals__"),
@@ -82,6 +109,13 @@ def test_ordinary_research_passes(source: str) -> None:
         ("import torch\ntorch.__dict__['load'] = 1", "changes torch.__dict__"),
         ("from scaling.knobs import Knob\nKnob.at = None", r"changes scaling\.knobs\.Knob\.at"),
         ("import torch\ndef f():\n    t = torch\n    t.load('x')", r"uses torch\.load"),
+        ("def f():\n    global t\n    import torch as t\n    t.load('x')", r"uses torch\.load"),
+        (
+            "import torch\ndef f():\n    torch = x\n    def g():\n        global torch\n        torch.load('x')",
+            r"uses torch\.",
+        ),
+        ("import torch\nclass A:\n    import torch as t\n    t.load('x')", r"uses torch\.load"),
+        ("import torch\ndef f(torch):\n    class A:\n        torch = torch.load('x')", r"uses torch\.load"),
         ("import torch\ngetattr(torch, 'lo' + 'ad')", "looks up a computed name in torch"),
         ("import torch\ngetattr(torch, 'load')", r"uses torch\.load"),
         ("import torch\ntorch.manual_seed(1)", r"uses torch\.manual_seed"),
@@ -95,6 +129,19 @@ def test_ordinary_research_passes(source: str) -> None:
 def test_what_has_no_business_in_a_recipe_is_named(source: str, named: str) -> None:
     last = source.count("\n") + 1
     assert re.match(rf"Line {last} ({named}).*, which has no business in a recipe: \w.*\.$", said(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("class A:\n    open('x')\n    open = 1", 2),
+        ("class A:\n    open = 1\n    del open\n    open('x')", 4),
+        ("class A:\n    open = 1\n    try: pass\n    except OSError as open: pass\n    open('x')", 5),
+        ("def f():\n    open = 1\n    class A:\n        f = open('x')\n        open = 2", 4),
+    ],
+)
+def test_a_class_excuses_a_builtin_only_where_it_has_surely_bound_the_name(source: str, line: int) -> None:
+    assert said(source).startswith(f"Line {line} uses open,")
 
 
 def test_the_first_line_of_several_is_named() -> None:

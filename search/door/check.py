@@ -83,6 +83,8 @@ def _found(node: ast.AST, scopes: Scopes) -> Iterator[tuple[str, str]]:
             yield f"names {escape}", words.ESCAPE
         case ast.Call():
             yield from _call(node, scopes)
+        case ast.FunctionDef(name="__prepare__"):
+            yield "defines __prepare__", words.ESCAPE  # a class that may forget what it binds
     if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
         yield from _change(scopes.path(node if isinstance(node, ast.Attribute) else node.value))
 

@@ -66,7 +66,7 @@ REACHED = frozenset({
 })  # fmt: skip
 """Modules of Python that other modules happen to hold: `dataclasses.sys` is `sys`."""
 
-SETTINGS = ("torch.backends.", "torch._dynamo.config.")
+SETTINGS = ("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.")
 """What a recipe may set though it did not define it: how fast torch computes."""
 
 ATTRIBUTES = {
@@ -84,7 +84,7 @@ init new call name qualname doc class dict version annotations all len iter next
 exit repr str format bool int float index hash eq ne lt le gt ge neg pos abs invert add sub mul truediv floordiv mod pow
 matmul and or xor radd rsub rmul rtruediv rfloordiv rpow rmatmul iadd isub imul itruediv getattr getattribute setattr
 delattr get set delete set_name init_subclass class_getitem post_init slots match_args dataclass_fields torch_function
-future wrapped debug
+future wrapped debug module
 """
 _ORDINARY = frozenset(f"__{name}__" for name in _ORDINARY_WORDS.split())
 
