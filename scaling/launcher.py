@@ -69,9 +69,12 @@ class Launcher:
         NaN where a recipe failed while it was timed.
         """
         wanted = {spec.run_id: spec for spec in specs}
-        known = self._ratios(wanted)
+        known = {row["run_id"] for row in self._standing(self._timings(wanted))}
         self._run(title, [spec for key, spec in wanted.items() if key not in known], len(known))
-        return self._ratios(wanted)
+        return {
+            row["run_id"]: math.nan if row["ln_ratio"] is None else float(row["ln_ratio"])
+            for row in self._timings(wanted)
+        }
 
     def results(self, run_ids: Iterable[str]) -> dict[str, RunResult]:
         """Results of the runs that have ended, by run_id."""
@@ -110,7 +113,10 @@ class Launcher:
         return self._ended
 
     def _standing(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Those that a limit ended which the study has raised since are to be made anew; what follows the others."""
+        """Without those that a limit ended which the study has raised since: they are to be made anew.
+
+        Asked of what earlier commands left alone: a recipe that forges such a reason is run once more by each.
+        """
         stops = [Stop.read(row["reason"]) for row in rows]
         if not any(stops):
             return list(rows)
@@ -130,11 +136,10 @@ class Launcher:
         took = [(row["ended_at"] - row["started_at"]) * max(1.0, job.horizon / row["horizon"]) for row in rows]
         return replace(job, precedent=Precedent(statistics.median(took), max(row["params"] or 0 for row in rows)))
 
-    def _ratios(self, run_ids: Iterable[str]) -> dict[str, float]:
-        rows = self.store.rows(
-            "select run_id, ln_ratio from timings where list_contains($ids, run_id)", {"ids": list(run_ids)}
+    def _timings(self, run_ids: Iterable[str]) -> list[dict[str, Any]]:
+        return self.store.rows(
+            "select run_id, ln_ratio, reason from timings where list_contains($ids, run_id)", {"ids": list(run_ids)}
         )
-        return {row["run_id"]: math.nan if row["ln_ratio"] is None else float(row["ln_ratio"]) for row in rows}
 
     def _run(self, title: str, jobs: Sequence[Job], already: int) -> None:
         if not jobs:

@@ -182,6 +182,19 @@ def test_a_run_that_a_limit_ended_is_made_anew_once_it_is_raised(own: Bench) -> 
     assert result(small) == ("finished", None, 2)
 
 
+@needs_bubblewrap
+def test_a_timing_that_a_limit_ended_is_taken_anew_once_it_is_raised(own: Bench) -> None:
+    spec = own.timing(BASELINE, BASELINE, SHORT)
+    reason = f"It used more than 2.0 GiB of memory. {Stop('memory_bytes', 2**31, chosen=False)}"
+    with own.study.writer() as writer:
+        writer.append("timing", **spec.columns(), run_id=spec.run_id, reason=reason, ln_ratio=None)
+    for table, taken in (("", False), ("memory_bytes = 4_294_967_296", True)):
+        with launched(with_sandbox(own, table)) as (launcher, executor):
+            ratio = launcher.finish_timings("Timings", [spec])[spec.run_id]
+        assert math.isfinite(ratio) == taken
+        assert len(getattr(executor, "jobs", [])) == taken
+
+
 @pytest.mark.parametrize(
     ("stop", "table", "lifted"),
     [

@@ -32,28 +32,6 @@ STARTING_SECONDS = 60.0
 
 Kind = Literal["time", "silence", "memory", "processes", "threads", "files", "names", "output", "died"]
 
-SETTINGS: dict[Kind, str] = {
-    "time": "wall_seconds",
-    "silence": "silent_seconds",
-    "memory": "memory_bytes",
-    "processes": "processes",
-    "threads": "processes",
-    "files": "file_bytes",
-    "names": "names",
-    "output": "output_bytes",
-}
-"""The setting that bounds what a CellError names; none where an inmate died."""
-
-REFUSALS = {
-    "File too large": "file_bytes",
-    "bytes come with 'weights'": "weights_bytes",
-    "MemoryError": "memory_bytes",
-    "can't allocate memory": "memory_bytes",
-    "Cannot allocate memory": "memory_bytes",
-    "can't start new thread": "processes",
-}
-"""What an inmate says that the kernel or the minder refused something, and the setting that bounds it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -15,23 +15,21 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from data.study import Study
 from data.tokens import TokenSet
-from scaling.loading import RecipeError
 from scaling.module import Note
-from scaling.runs import RunSpec, Stop
-from scaling.training import FailedError, finished, leave_rows, note_finished
+from scaling.runs import RunSpec
+from scaling.training import finished, leave_rows, note_finished
 from search.sandbox import inside
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.cell import Cell
 from search.sandbox.feeding import Feeding
 from search.sandbox.judging import judged
-from search.sandbox.limits import REFUSALS, SETTINGS, Limits
+from search.sandbox.naming import naming_the_limit
 from search.sandbox.sizes import Sizes, limits_of
 from search.sandbox.talk import Talk
 
@@ -65,7 +63,7 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     second = Cell([], limits, gpu)
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
     # closed together at the end, which takes a while; the first is empty before the second is filled.
-    with _naming_the_limit(study, limits, first, second), ExitStack() as cells:
+    with naming_the_limit(study, limits, first, second), ExitStack() as cells:
         talk = Talk(cells.enter_context(first), lambda channel: _train_in_its_folder(task, channel), text)
         cells.enter_context(second)
         feeding = Feeding(talk, tokens, spec, note, resumes=resumes)
@@ -91,21 +89,6 @@ def _train_in_its_folder(task: inside.Task, channel: socket.socket) -> None:
     """Train; checkpoints are written by way of the folder for temporary files, where /tmp would be too small."""
     tempfile.tempdir = os.environ["TMPDIR"] = inside.RUN_FOLDER
     inside.train(task, channel)
-
-
-@contextmanager
-def _naming_the_limit(study: Study, limits: Limits, *cells: Cell) -> Iterator[None]:
-    """Say at the end of a run's reason which limit ended it, so that it is made anew where that is raised."""
-    try:
-        yield
-    except (FailedError, RecipeError) as error:
-        stops = [SETTINGS.get(cell.stopped_by.kind) for cell in cells if cell.stopped_by is not None]
-        refused = [setting for words, setting in REFUSALS.items() if words in str(error)]
-        name = next(filter(None, [*stops, *refused]), None)
-        if name is None:
-            raise
-        stop = Stop(name, getattr(limits, name), chosen=name in study.settings.get("sandbox", {}))
-        raise type(error)(f"{error} {stop}") from error
 
 
 def _folder(study: Study, spec: RunSpec) -> Path:
