@@ -17,5 +17,5 @@ def unfinished(evidence: Evidence) -> str:
     kept = f"{count_of(len(evidence.findings), 'finding')} so far; " if evidence.findings else ""
     return (
         f"The search is not finished: {count_of(ended, 'trial')} {'has' if ended == 1 else 'have'} ended and "
-        f"{going} {'is' if going == 1 else 'are'} under way{among}; {kept}what is kept is settled at its end."
+        f"{going or 'none'} {'are' if going > 1 else 'is'} under way{among}; {kept}what is kept is settled at its end."
     )
