@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from scaling.loading import RecipeError
@@ -40,16 +40,16 @@ ENDED = "it ended before it was done; the machine may have run out of memory"
 
 
 class Talk:
-    """Starts an inmate in a cell and speaks with it; `also` is called, as the cell's own check is, while this waits.
+    """Starts an inmate in a cell and speaks with it, with an eye on the cell while this waits.
 
     Every method raises FailedError, or RecipeError where the recipe broke its contract, for what the inmate does wrong.
     """
 
-    def __init__(self, cell: Cell, work: Work, text: str, also: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, cell: Cell, work: Work, text: str) -> None:
         """Run `work` in the cell; `text` is the recipe, whose lines are quoted where it crashes."""
-        self._cell, self._lines, self._also = cell, text.splitlines(), also
+        self._cell, self._lines = cell, text.splitlines()
         self._hushed = False
-        self._wire = Wire(cell.run(work), self._watch)
+        self._wire = Wire(cell.run(work), cell.check)
 
     def hush(self) -> None:
         """Repeat nothing of what the inmate says from here on: it is about to read held-out text."""
@@ -76,10 +76,6 @@ class Talk:
                 raise WireError(f"It spoke out of turn: {len(payload)} bytes come with {kind!r}, {size} are due.")
         return payload
 
-    def _watch(self) -> None:
-        self._cell.check()
-        self._also()
-
     @contextmanager
     def _judged(self) -> Iterator[None]:
         try:
@@ -87,7 +83,9 @@ class Talk:
         except CellError as error:
             raise self._stopped(error) from error
         except WireError as error:
-            raise (_hushed("it spoke out of turn") if self._hushed else error) from error
+            if not self._hushed:
+                raise
+            raise _hushed("it spoke out of turn") from error
         except ClosedError as error:
             raise self._end() from error
 
@@ -98,9 +96,9 @@ class Talk:
         deadline = time.monotonic() + SECONDS_TO_END
         try:
             while self._cell.ended is None and time.monotonic() < deadline:
-                self._watch()
+                self._cell.check()
                 time.sleep(0.005)
-            self._watch()
+            self._cell.check()
         except CellError as error:
             return self._stopped(error)
         if self._hushed:
