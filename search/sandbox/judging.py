@@ -17,8 +17,8 @@ from search.sandbox.feeding import Trained, answers
 from search.sandbox.probes import REMEMBERS, Ask, Examination
 from search.sandbox.talk import Talk
 
-MIXED_SAME = 1e-2
-"""The same tokens in the same batch in bfloat16, whose unit in the last place is 1/256: hardly a rounding differs."""
+MIXED_SAME = 3e-2
+"""Of the same batch in bfloat16: rounding differs only where a compiler has chosen other kernels."""
 SEARCHED = "search"
 """The shard that every trial is judged on; on others findings are, and examined more deeply."""
 ANOTHER = (
