@@ -59,8 +59,8 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
             flops = _flops_per_token(stepper, ids)
         except Exception as error:
             raise RecipeError(
-                f"The recipe's training step fails on the meta device at rung {rung.name}: {said(error)}; "
-                "training_loss must also run on the meta device: no .item(), no data-dependent shapes."
+                f"The recipe's training step fails at rung {rung.name}: training_loss must also run on the meta "
+                f"device: no .item(), no data-dependent shapes ({said(error)})."
             ) from error
     return Shape(*count_params(model), flops)
 
