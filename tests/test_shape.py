@@ -6,13 +6,14 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from tiny import BASELINE, entry, patched, rung
+from tiny import BASELINE, Bench, entry, patched, rung
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import shape
 from scaling.edits import Edit, Recipe
 from scaling.loading import LoadedRecipe, RecipeError, load
 from scaling.shape import measure
+from scaling.training import train
 from search.catalogue import CATALOGUE
 
 SMALL = rung(depth=2, width=32)
@@ -131,6 +132,21 @@ def test_a_training_loss_that_must_see_numbers_is_told_what_to_do(loss: str) -> 
     )
     with pytest.raises(RecipeError, match=said):
         measure(training(loss), SMALL, SMALL, VOCABULARY)
+
+
+def test_what_a_recipe_remembers_of_being_counted_is_not_there_in_training(bench: Bench) -> None:
+    latched = patched(
+        '    warmup = knobs["warmup_share"]\n',
+        '    LATE.extend([1] * (progress > 0.9))\n    warmup = knobs["warmup_share"] * len(LATE)\n',
+        Recipe(BASELINE.source.replace("def schedule(", "LATE = [1]\n\n\ndef schedule(")),
+    )
+    spec = bench.spec(latched, seed=90)
+    train(bench.study.path, spec)
+    counted = bench.row(spec)
+    train(bench.study.path, spec)
+    known = bench.row(spec)
+    assert (counted["attempt"], known["attempt"]) == (1, 2)
+    assert counted["val_loss"] == known["val_loss"], "the second attempt knew the FLOPs already"
 
 
 def test_ten_billion_parameters_are_counted_without_allocating_them() -> None:

@@ -1,13 +1,16 @@
 """Two arms are timed on steps that stand for the whole schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+from cells import needs_bubblewrap
 from tiny import BASELINE, Bench, ladder, rung
 
 from data.store import Store
+from scaling import timing
 from scaling.edits import Recipe
-from scaling.timing import interleaved, time_pair
+from scaling.timing import interleaved
+from search.sandbox import timed
 
 ARM, BASE = 0, 1
 
@@ -82,8 +85,9 @@ def schedule(progress, knobs):
 )
 
 
-@pytest.mark.parametrize("steps", [30, 600])
-def test_progress_does_not_tell_a_recipe_that_it_is_timed(bench: Bench, steps: int) -> None:
+@pytest.mark.parametrize("time_pair", [timing.time_pair, pytest.param(timed.time_pair, marks=needs_bubblewrap)])
+def test_progress_does_not_tell_a_recipe_that_it_is_timed(bench: Bench, time_pair: Callable[..., None]) -> None:
+    steps = 30 if time_pair is timing.time_pair else 600
     spec = bench.timing(NEVER_BACK, BASELINE, ladder(rung(tokens=64 * steps)))
     time_pair(bench.study.path, spec)
     (row,) = Store(bench.study.path).rows("select * from timings where run_id = $id", {"id": spec.run_id})
