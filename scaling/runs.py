@@ -14,6 +14,8 @@ from scaling.ladder import Ladder, Rung
 ENDED = ("finished", "diverged", "failed")
 REJECTED = "rejected: "
 """How the reason of a run begins whose recipe did not pass the preflight."""
+IN_EVALUATION = "The trained model fails in evaluation"
+"""How it goes on where held-out text was read already: what follows says as little as it can, and is not repaired."""
 
 
 @dataclass(frozen=True, slots=True)

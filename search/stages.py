@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scaling.lab import Lab
-from scaling.runs import REJECTED, RunResult, RunSpec
+from scaling.runs import IN_EVALUATION, REJECTED, RunResult, RunSpec
 from search import keep
 from search.calibration import Noise
 from search.proposals import Failure, TrialStatus
@@ -112,6 +112,6 @@ def _bad_end(trial: Trial, results: Sequence[RunResult]) -> Failure | End | None
     reason = bad.reason or "no reason is known"
     rejected = reason.startswith(REJECTED)
     reason = reason.removeprefix(REJECTED)
-    if trial.screen_difference is None and bad.status == "failed":
+    if trial.screen_difference is None and bad.status == "failed" and not reason.startswith(IN_EVALUATION):
         return Failure("preflight" if rejected else "crash", reason)
     return End("rejected" if rejected else "crashed", reason)

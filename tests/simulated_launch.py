@@ -42,8 +42,8 @@ FLOPS_PER_PARAMETER_AND_TOKEN = 6
 class World:
     """The truth. `gains`: true lnS in tokens by knob and value, of the rung and of the share of its tokens.
 
-    `kappas` by rung; `diverges` and `shift` let single runs fail or be off. `seconds` of a run, and `timed`, the true
-    ln(seconds per token, arm / baseline) of a timing, by the knobs.
+    `kappas` by rung; `diverges`, `fails` (which gives the reason) and `shift` let single runs fail or be off. `seconds`
+    of a run, and `timed`, the true ln(seconds per token, arm / baseline) of a timing, by the knobs.
     """
 
     gains: Mapping[tuple[str, float], Gain]
@@ -53,6 +53,7 @@ class World:
     correlation: float = 0.8
     s_time: float = 0.002
     diverges: Callable[[RunSpec, Mapping[str, float]], bool] = lambda spec, knobs: False
+    fails: Callable[[Mapping[str, float]], str | None] = lambda knobs: None
     shift: Callable[[RunSpec], float] = lambda spec: 0.0
     seconds: Callable[[Mapping[str, float]], float | None] = lambda knobs: None
     timed: Callable[[Mapping[str, float]], float] = lambda knobs: 0.0
@@ -126,6 +127,8 @@ class SimulatedLaunch:
         row: dict[str, Any] = {**job.columns(), "attempt": 1, "reason": None, "status": "finished"}
         if self.world.diverges(job, recipe.knobs):
             row |= {"status": "diverged", "reason": "The training loss is not finite at step 3."}
+        elif reason := self.world.fails(recipe.knobs):
+            row |= {"status": "failed", "reason": reason}
         else:
             params = 12 * job.rung.depth * job.rung.width**2
             flops = float(FLOPS_PER_PARAMETER_AND_TOKEN * params * job.horizon)

@@ -16,6 +16,7 @@ from data.errors import ScaleproofError
 from scaling.edits import Edit, Replacement
 from scaling.lab import Lab
 from scaling.progress import RichProgress
+from scaling.runs import IN_EVALUATION, REJECTED
 from scaling.stopping import StoppedError
 from search.clock import WorkClock
 from search.proposals import Failure, Outcome, Proposal, Proposer, ProposerGoneError
@@ -90,6 +91,23 @@ def test_a_repair_that_brings_nothing_is_charged_to_its_trial(tmp_path: Path) ->
         search(lab, Repairing(lambda broken: replace(broken, cost_usd=broken.cost_usd + 0.25)))
     row = bench.row("select status, cost_usd from trials where not placebo")
     assert row == {"status": "rejected", "cost_usd": 0.25}
+
+
+@pytest.mark.parametrize(("reason", "repaired"), [("ValueError: 3", 1), (f"{REJECTED}{IN_EVALUATION}: ValueError.", 0)])
+def test_what_fails_where_held_out_text_was_read_is_not_repaired(tmp_path: Path, reason: str, repaired: int) -> None:
+    asked: list[Proposal] = []
+
+    class Counting(Given):
+        def repair(self, proposal: Proposal, failure: Failure) -> Proposal | None:
+            asked.append(proposal)
+            return None
+
+    knob, value = GOOD
+    world = World(Gains(), fails=lambda knobs: reason if knobs.get(knob) == value else None)
+    with Bench.make(tmp_path / "study", world)._lab(float("inf")) as lab:
+        (trial,) = search(lab, Counting([GOOD]), trials=1)
+    assert len(asked) == repaired
+    assert trial.reason == reason.removeprefix(REJECTED)
 
 
 def waiting(lab: Lab, asked: threading.Event) -> Callable[[], list[Proposal]]:

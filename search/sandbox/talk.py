@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from scaling.loading import RecipeError
-from scaling.runs import REJECTED
+from scaling.runs import IN_EVALUATION, REJECTED
 from scaling.training import FailedError
 from search.sandbox.cell import Cell
 from search.sandbox.inmate import Work
@@ -20,7 +20,7 @@ TEXT_CHARACTERS = 600
 TAIL_CHARACTERS = 1500
 LINE_CHARACTERS = 160
 
-HUSHED = "The trained model fails in evaluation: {}."
+HUSHED = f"{IN_EVALUATION}: {{}}."
 KNOWN_ERRORS = frozenset(
     {
         "AssertionError",
