@@ -4,6 +4,7 @@ from typing import Any
 
 from tiny import BASELINE, Bench, ladder, rung
 
+from data.study import Study
 from scaling.edits import Recipe
 from scaling.runs import RunSpec
 from search.sandbox import minder
@@ -14,6 +15,12 @@ HEAD = "logits: Tensor = self.head(x)  # (B, T, V)"
 INIT = "        self.initialise(rung, knobs)\n"
 BUILD = "    return Model(rung, knobs, vocab_size)\n"
 SCORES = "functional.scaled_dot_product_attention(q, k, v, is_causal=True)"
+
+
+def with_sandbox(bench: Bench, table: str) -> Bench:
+    """The same study with another table [sandbox]."""
+    bench.study.settings_file.write_text(f"schema_version = 1\n[sandbox]\n{table}\n", encoding="utf-8")
+    return Bench(Study.open(bench.study.path), bench.digest)
 
 
 def minded(bench: Bench, spec: RunSpec) -> dict[str, Any]:
