@@ -18,7 +18,8 @@ from scaling.timing import interleaved, leave_timing, timing_batches
 from search.sandbox import inside
 from search.sandbox.cell import Cell
 from search.sandbox.feeding import as_bytes
-from search.sandbox.limits import SandboxSettings
+from search.sandbox.naming import naming_the_limit
+from search.sandbox.sizes import limits_of
 from search.sandbox.talk import Talk
 
 
@@ -32,15 +33,18 @@ def time_pair(study_path: Path, spec: TimingSpec) -> None:
 
 def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
     """Return seconds per step of the arm and of the baseline; see `scaling.timing.interleaved`."""
-    limits = SandboxSettings.read(study.settings.get("sandbox", {})).limits
     gpu = spec.setting.ladder.accelerator == "gpu"
     tokens = TokenSet.open(study.tokens)
+    limits = limits_of(study, spec, tokens.vocab_size)
     texts = [
         (study.recipes / f"{name}.py").read_text(encoding="utf-8") for name in (spec.recipe_hash, spec.baseline_hash)
     ]
-    with ExitStack() as open_cells:
-        cells = [open_cells.enter_context(Cell([], limits, gpu)) for _ in texts]
-        racers = [_racer(cell, spec, text, tokens.vocab_size) for cell, text in zip(cells, texts, strict=True)]
+    cells = [Cell([], limits, gpu) for _ in texts]
+    with naming_the_limit(study, limits, *cells), ExitStack() as open_cells:
+        racers = [
+            _racer(open_cells.enter_context(cell), spec, text, tokens.vocab_size)
+            for cell, text in zip(cells, texts, strict=True)
+        ]
         batches = as_bytes(timing_batches(tokens, spec))
         for talk in racers:
             talk.send("start", batches)
