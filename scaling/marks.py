@@ -13,7 +13,7 @@ from scaling.edits import Recipe
 
 
 def mark(study: Study, recipe: Recipe, tables: Mapping[str, Any]) -> str:
-    """Everything that decides what a command yields: its settings, the study's ladder, corpus and limits, the baseline."""
+    """What decides what a command yields: its settings, the study's ladder, corpus and limits, the baseline."""
     parts = [*(study.settings.get(name) for name in ("ladder", "corpus", "sandbox")), recipe.hash, dict(tables)]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
