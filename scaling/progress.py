@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from scaling.runs import Job, TimingSpec
 
-
 LINE_SECONDS = 300.0
 
 
