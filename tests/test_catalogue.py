@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from scaling.preflight import check_leak
 from search.catalogue import CATALOGUE, CATEGORIES, CatalogueProposer, placebo_edit, placebo_proposal
 from search.proposals import Outcome
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BASELINE = Recipe(Path(scaling.__file__).with_name("recipe.py").read_text(encoding="utf-8"))
 TINY = Rung(name="tiny", depth=2, width=32, context=16, batch_size=2, tokens=3200)
 ODD = Rung(name="odd", depth=3, width=48, context=16, batch_size=2, tokens=3200)
@@ -30,14 +31,6 @@ SLUGS = [entry.slug for entry in CATALOGUE]
 # Other knobs change no shape, and all of them are tried on the tiny rung.
 SHAPED = [one.slug for one in CATALOGUE if one.edit.replacements or {"head_dim", "mlp_ratio"} & set(one.edit.knobs)]
 BY_SLUG = {entry.slug: entry for entry in CATALOGUE}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @functools.cache

@@ -1,10 +1,8 @@
 """Several devices in one run give what one gives."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from tiny import BASELINE, STEPS, Bench, entry, killed_once, ladder, rung
 from torch import distributed
 
@@ -13,15 +11,9 @@ from scaling.edits import Recipe
 from scaling.executor import DIED
 from scaling.training import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TWO = ladder(rung(devices=2), checkpoint_seconds=0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_two_devices_end_where_one_does_whatever_is_killed_on_the_way(bench: Bench, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 from cells import SMALL, needs_bubblewrap, said_in_a_cell
 from minded import SHORT, ended, minded, top, with_sandbox
 from tiny import BASELINE, Bench, make_bench
@@ -23,15 +22,9 @@ from search.sandbox import judging, minder
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.limits import CellError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Channel = socket.socket
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

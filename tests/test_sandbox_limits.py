@@ -28,16 +28,10 @@ from search.sandbox.limits import Limits, SandboxSettings
 from search.sandbox.sizes import expected_params, limits_of
 from search.trust import SANDBOXED_WORKER
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Channel = socket.socket
 CHECKPOINT_BYTES_PER_PARAM = 12
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

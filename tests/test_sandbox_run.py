@@ -2,13 +2,12 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
 from cells import needs_bubblewrap
 from minded import EMBEDDED, HEAD, INIT, SCORES, SHORT, ended, minded, top, while_training
 from tiny import BASELINE, Bench, entry, ladder, patched, rung
@@ -20,15 +19,7 @@ from scaling.executor import main_hidden
 from search.sandbox import minder, timed
 from search.sandbox.worker import work
 
-pytestmark = needs_bubblewrap
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = [needs_bubblewrap, pytest.mark.usefixtures("one_thread")]
 
 
 CONTEXT = multiprocessing.get_context("forkserver")

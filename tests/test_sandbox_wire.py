@@ -15,13 +15,7 @@ from scaling.edits import Recipe
 from search.sandbox import weights
 from search.sandbox.wire import ClosedError, Wire, WireError, escaped
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

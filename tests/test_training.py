@@ -4,12 +4,10 @@ import json
 import math
 import multiprocessing
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tiny import BASELINE, STEPS, Bench, entry, killed_once, ladder, patched
 
 from data.store import Store
@@ -20,16 +18,9 @@ from scaling.loading import load
 from scaling.runs import RunSpec
 from scaling.training import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EACH_CHUNK = ladder(checkpoint_seconds=0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums come out the same only on as many threads as before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trained(bench: Bench, spec: RunSpec) -> dict[str, Any]:

@@ -68,8 +68,7 @@ def named(requests: Mapping[str, Request]) -> dict[str, Any]:
 
 def open_batch(key: str, detail: dict[str, Any]) -> Batch:
     """The batch that the row of a group stands for."""
-    requests = {one: unasked(told) for one, told in detail["requests"].items()}
-    return Batch(detail["batch_id"], unasked({"key": key, "purpose": "batch"}), requests)
+    return Batch(detail["batch_id"], unasked({"key": key, "purpose": "batch"}), _requests(detail))
 
 
 def lost_batch(row: dict[str, Any]) -> LostBatch | None:
@@ -78,8 +77,12 @@ def lost_batch(row: dict[str, Any]) -> LostBatch | None:
     if "requests" not in detail:
         return None
     group = unasked({"key": key.rpartition("~")[0], "purpose": "batch"})
-    requests = {one: unasked(told) for one, told in detail["requests"].items()}
-    return LostBatch(unasked({**row, "key": key}), group, requests, detail["sent_at"], row["cost_usd"] or 0.0)
+    return LostBatch(unasked({**row, "key": key}), group, _requests(detail), detail["sent_at"], row["cost_usd"] or 0.0)
+
+
+def _requests(detail: dict[str, Any]) -> dict[str, Request]:
+    """What `named` gave, read back."""
+    return {one: unasked(told) for one, told in detail["requests"].items()}
 
 
 def unasked(told: dict[str, Any]) -> Request:
