@@ -37,6 +37,12 @@ pytestmark = needs_bubblewrap
 Channel = socket.socket
 
 
+def open_files() -> list[int]:
+    """Of this process, but for those that are open on nothing."""
+    links = [one for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    return sorted(int(one.name) for one in links if one.readlink() != Path(os.devnull))
+
+
 def describe(channel: Channel) -> None:
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     told = {
@@ -45,12 +51,11 @@ def describe(channel: Channel) -> None:
         "variables": dict(os.environ),
         "started_with": Path("/proc/self/environ").read_bytes().strip(b"\0").decode(),
         "capabilities": [line.split()[1] for line in status if line.startswith("Cap")],
-        "files": sorted(int(one.name) for one in Path("/proc/self/fd").iterdir() if one.exists()),
+        "files": open_files(),
         "channel": channel.fileno(),
         "recipe": (Path(scaling.__file__).with_name("recipe.py")).is_file(),
         "project": sorted(one.name for one in Path(scaling.__file__).parents[1].iterdir()),
         "folder": str(Path.cwd()),
-        "terminal": os.getsid(0),
     }
     channel.sendall(json.dumps(told).encode())
 
@@ -66,25 +71,53 @@ def test_an_inmate_sees_the_system_and_the_packages_and_nothing_of_its_owner(
     assert set(told["variables"]) <= {"PATH", "HOME", "TMPDIR", "USER", "LANG", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
     assert told["started_with"] == ""
     assert set(told["capabilities"]) == {"0" * 16}
-    assert set(told["files"]) == {0, 1, 2, told["channel"]}
+    assert set(told["files"]) == {1, 2, told["channel"]}
     assert told["recipe"] and "pyproject.toml" not in told["project"] and "tests" not in told["project"]
     assert told["folder"] == "/"
-    assert told["terminal"] != os.getsid(0)
 
 
-def describe_where_libraries_act_on_forks() -> bytes:
+def in_a_process_where_libraries_act_on_forks(ask: Callable[[], bytes]) -> bytes:
     """Gloo's store and Arrow's reader of CSV each keep a pipe, which they close and open anew in every fork."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_ask_beside_libraries, ask).result()
+
+
+def _ask_beside_libraries(ask: Callable[[], bytes]) -> bytes:
     store = TCPStore("127.0.0.1", 0, is_master=True)
     csv.read_csv(io.BytesIO(b"loss\n1\n"))
-    said, _ = said_in_a_cell(describe)
+    said = ask()
     del store
     return said
 
 
-def test_what_libraries_open_in_a_fork_is_closed_and_none_misses_what_was_closed() -> None:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-        told = json.loads(fresh.submit(describe_where_libraries_act_on_forks).result())
-    assert set(told["files"]) == {0, 1, 2, told["channel"]}
+def ask_for_a_description() -> bytes:
+    return said_in_a_cell(describe)[0]
+
+
+def test_what_libraries_open_in_a_fork_is_closed_to_an_inmate() -> None:
+    told = json.loads(in_a_process_where_libraries_act_on_forks(ask_for_a_description))
+    assert set(told["files"]) == {1, 2, told["channel"]}
+
+
+def ask_a_child() -> bytes:
+    with Cell([], SMALL) as cell:
+        return wait_for_word(cell.run(detach))
+
+
+def test_an_inmate_may_fork_although_libraries_miss_what_they_had_open() -> None:
+    assert in_a_process_where_libraries_act_on_forks(ask_a_child) == b"!"
+
+
+def test_an_inmate_is_in_no_session_of_its_owners() -> None:
+    def stay(channel: Channel) -> None:
+        channel.sendall(b"!")
+        channel.recv(1)
+
+    with Cell([], SMALL) as cell:
+        others = set(psutil.Process().children(recursive=True))
+        assert wait_for_word(cell.run(stay))
+        mine = set(psutil.Process().children(recursive=True)) - others
+        assert len(mine) == 2 and os.getsid(0) not in {os.getsid(one.pid) for one in mine}
 
 
 def test_a_mount_is_read_only_unless_said_otherwise_and_the_writable_one_is_where_it_starts(tmp_path: Path) -> None:

@@ -84,12 +84,19 @@ def _bound_numbers_of_files() -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """Close what the owner had open, and what libraries open anew in a fork; some end a fork that lacks theirs."""
+    """Close what the owner had open, and what libraries open anew in a fork."""
     below = 0
     for descriptor in (*sorted(kept), resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
         if below < descriptor:  # an empty range that starts at 0 would close everything
             os.closerange(below, descriptor)
         below = descriptor + 1
+
+
+def _empty_all_but(kept: set[int]) -> None:
+    """Put nothing in the place of every other open file: some libraries end a fork in which theirs are closed."""
+    for descriptor in [int(one.name) for one in Path("/proc/self/fd").iterdir()]:
+        if descriptor not in kept:
+            os.dup2(0, descriptor, inheritable=False)
 
 
 def _forget_environment() -> None:
@@ -107,7 +114,7 @@ def _work(entry: Entry, work: Work, waiting: int) -> NoReturn:
     status = 1
     try:
         namespaces.die_with(waiting)
-        _close_all_but({0, 1, 2, entry.channel.fileno()})
+        _empty_all_but({0, 1, 2, entry.channel.fileno()})
         os.chdir(entry.folder)
         _limit(entry.limits, gpu=entry.gpu)
         gc.freeze()
