@@ -12,7 +12,7 @@ FAR = 4
 
 def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
-    of_search = (unfinished, _placebos, _readable_text, _not_promoted)
+    of_search = (unfinished, _placebos, _shown_text, _not_promoted)
     of_ladder = (_stopped, _pairs, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
     return [sentence for part in (*of_search, *of_ladder) if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
@@ -38,14 +38,15 @@ def _placebos(evidence: Evidence) -> str:
     )
 
 
-def _readable_text(evidence: Evidence) -> str:
+def _shown_text(evidence: Evidence) -> str:
     settings = evidence.facts.get("settings")
     corpus = settings.get("corpus", {}) if isinstance(settings, dict) else {}
     if "written_by_model" not in evidence.facts or corpus.get("source", "python") != "python":
         return ""
     return (
-        "A model wrote edits, and the corpus is source code that the sandbox holds for Python itself: held-out text "
-        "could be read there. What is kept should be seen to hold on a corpus of one's own."
+        "A model wrote edits, and most of the corpus is source code that the sandbox has to show: a recipe that got "
+        "past the door could train on more of it than it is fed. What is kept should be seen to hold on a corpus of "
+        "one's own."
     )
 
 

@@ -5,17 +5,24 @@ import importlib.util
 import json
 import os
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.apart import folders_apart
 from data.errors import InputError
 
+Shares = Mapping[str, float]
+
 # Held out: `search` is read by every trial, `confirm` only by confirmation, `final` once per report.
-SHARES = {"train": 0.94, "search": 0.02, "confirm": 0.02, "final": 0.02}
+SHARES: Shares = {"train": 0.94, "search": 0.02, "confirm": 0.02, "final": 0.02}
+
+# Of the corpus "python", where a sandbox must show most of the documents, and hides those that may be held out.
+SHOWN_SHARES: Shares = {"train": 1.0}
+HIDDEN_SHARES: Shares = {"train": 0.4, "search": 0.2, "confirm": 0.2, "final": 0.2}
 
 PYTHON_PACKAGES = ("numpy", "scipy", "sympy", "torch")
 SUFFIXES = (".txt", ".jsonl", ".parquet")
@@ -27,14 +34,25 @@ _TEXT_DOCUMENT_LIMIT = 16 * _TEXT_DOCUMENT_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text as UTF-8, never empty."""
+    """One text as UTF-8, never empty, and the shares of the shards that it can come to."""
 
     content: bytes
+    shares: Shares = field(default_factory=lambda: SHARES)
 
     @property
     def digest(self) -> bytes:
         """16 bytes; equal for equal texts alone."""
         return hashlib.blake2b(self.content, digest_size=16).digest()
+
+    @property
+    def shard(self) -> str:
+        """The shard that it belongs to, from its content alone: adding or removing others never moves it."""
+        place = int.from_bytes(self.digest[:8], "big") / 2**64
+        for name, share in self.shares.items():
+            if place < share:
+                return name
+            place -= share
+        return "train"
 
 
 def documents(source: str) -> Iterator[Document]:
@@ -49,13 +67,16 @@ def python_corpus() -> Iterator[Document]:
     """Every Python file of the standard library and of numpy, scipy, sympy and torch, as installed here (some 130 MB).
 
     It needs no download and is the same wherever the same versions are installed. Files that are not UTF-8 are left
-    out.
+    out. What a recipe runs on cannot be hidden from it, so documents are held out of some folders of tests alone; these
+    come last, so that no text is held out that lies elsewhere too.
     """
-    for root in _python_roots():
-        for path in _files_below(root, (".py",)):
-            content = path.read_bytes()
-            if content.strip() and _is_utf8(content):
-                yield Document(content)
+    roots = _python_roots()
+    apart = {folder for root in roots for folder in folders_apart(root.parent)}
+    found = [(not apart.isdisjoint(path.parents), path) for root in roots for path in _files_below(root, (".py",))]
+    for hidden, path in sorted(found, key=lambda one: one[0]):
+        content = path.read_bytes()
+        if content.strip() and _is_utf8(content):
+            yield Document(content, HIDDEN_SHARES if hidden else SHOWN_SHARES)
 
 
 def read_corpus(path: str | Path) -> Iterator[Document]:
@@ -77,16 +98,6 @@ def read_corpus(path: str | Path) -> Iterator[Document]:
                 yield Document(content)
     if not found:
         raise InputError(f"The corpus at {root} is empty; it needs {', '.join(SUFFIXES)} files that hold text.")
-
-
-def shard_of(digest: bytes) -> str:
-    """The shard of a document, from its content alone: adding or removing others never moves it."""
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    for name, share in SHARES.items():
-        if place < share:
-            return name
-        place -= share
-    return "train"
 
 
 def rank_of(digest: bytes) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.corpus import SHARES, documents, rank_of, shard_of
+from data.corpus import SHARES, documents, rank_of
 from data.encoding import BpeEncoding, ByteEncoding, Encoding, Tokens
 
 
@@ -34,7 +34,6 @@ def write_shards(folder: Path, source: str, tokenizer: str, vocab_size: int, max
     return {
         "vocab_size": encoding.vocab_size,
         "digest": _digest([shards, encoding.vocab_size]),
-        "shares": SHARES,
         "shards": shards,
         "duplicates_dropped": selection.duplicates,
     }
@@ -59,19 +58,19 @@ class _Selection:
                 continue
             seen.add(digest)
             if self.drawn is None or digest in self.drawn:
-                yield shard_of(digest), digest, document.content
+                yield document.shard, digest, document.content
 
 
 def _draw(source: str, max_bytes: int) -> set[bytes]:
     """Whole documents by rank, each shard up to its share of `max_bytes`, so that small subsets keep held-out text."""
-    sizes = {digest: len(content) for _, digest, content in _Selection(source)}
+    found = {digest: (shard, len(content)) for shard, digest, content in _Selection(source)}
     left = {shard: int(share * max_bytes) for shard, share in SHARES.items()}
     drawn: set[bytes] = set()
-    for digest in sorted(sizes, key=rank_of):
-        shard = shard_of(digest)
-        if sizes[digest] <= left[shard]:
+    for digest in sorted(found, key=rank_of):
+        shard, size = found[digest]
+        if size <= left[shard]:
             drawn.add(digest)
-            left[shard] -= sizes[digest]
+            left[shard] -= size
     return drawn
 
 

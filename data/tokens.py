@@ -18,7 +18,7 @@ from data.locks import exclusive, refused, sync_folder
 from data.shards import shard_file, write_shards
 
 _MANIFEST = "manifest.json"
-_FORMAT = 1
+_FORMAT = 2
 
 Accept = Callable[[dict[str, Any]], None]
 

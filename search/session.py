@@ -75,7 +75,6 @@ def run_search(
         with open_proposer(lab, settings, claude, baseline, knobs) as chosen:
             if settings.asks_claude:
                 lab.fact(WRITTEN_BY_MODEL, True)
-                _warn_of_readable_text(study, lab)
             search = Search(
                 lab,
                 baseline,
@@ -107,15 +106,6 @@ def _inspect(baseline: Recipe, ladder: Ladder, vocab_size: int, *, own: bool) ->
     if own:
         check_baseline(baseline, ladder, vocab_size)
     return knobs_of(baseline)
-
-
-def _warn_of_readable_text(study: Study, lab: Lab) -> None:
-    if study.settings.get("corpus", {}).get("source", "python") == "python":
-        lab.progress.say(
-            "The corpus is the source code of this machine's Python packages, which a recipe in the sandbox can read, "
-            "held-out text too; the door stands in its way, no wall does. Give a corpus of your own for results that "
-            "can be trusted."
-        )
 
 
 def search_settings(study: Study, given: Overrides) -> SearchSettings:

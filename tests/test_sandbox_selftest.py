@@ -20,6 +20,7 @@ from search.sandbox.bubblewrap import Mount, arguments
 from search.sandbox.holder import available
 from search.sandbox.limits import Limits
 from search.sandbox.selftest import require_sandbox, self_test
+from search.sandbox.sight import WHY
 
 Weaker = Callable[[list[str]], list[str]]
 
@@ -48,10 +49,16 @@ def with_processes(command: list[str]) -> list[str]:
     return [command[0], *apart, *command[2:]]
 
 
+def with_all_packages(command: list[str]) -> list[str]:
+    hiding = {place + step for place, one in enumerate(command) if one == str(WHY.parent) for step in (-1, 0, 1)}
+    return [one for place, one in enumerate(command) if place not in hiding]
+
+
 @needs_bubblewrap
 @pytest.mark.parametrize(
     ("weaker", "possible"),
     [
+        (with_all_packages, "read text that is held out of installed packages"),
         (with_network, "connect to an abstract unix socket"),
         (with_other_files, "list a folder outside"),
         (with_a_writable_system, "write in /"),
@@ -59,8 +66,8 @@ def with_processes(command: list[str]) -> list[str]:
     ],
 )
 def test_a_weaker_cell_is_named_and_refused(weaker: Weaker, possible: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def weakened(mounts: Sequence[Mount], limits: Limits, *, gpu: bool) -> list[str]:
-        return weaker(arguments(mounts, limits, gpu=gpu))
+    def weakened(mounts: Sequence[Mount], limits: Limits, *, gpu: bool, hidden: Sequence[Path]) -> list[str]:
+        return weaker(arguments(mounts, limits, gpu=gpu, hidden=hidden))
 
     monkeypatch.setattr(cell, "arguments", weakened)
     # Those of the whole machine would be counted where the cell shares its processes or its files.

@@ -7,12 +7,13 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.sandbox.namespaces import libc
+from search.sandbox.sight import WHY
 
 _PTRACE_ATTACH = 16
 _CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
@@ -26,7 +27,8 @@ class Outside:
 
     secret: a word in a file's name, in a process's environment and its call. folder: where that file is. port: of a
     server on 127.0.0.1. address: of one on an abstract unix socket. process: another process. home: the user's folder,
-    when it has something to hide; shown: the names in it that a cell has, since the interpreter is below them.
+    when it has something to hide; shown: the names in it that a cell has, since the interpreter is below them. hidden:
+    folders that a cell hides.
     """
 
     secret: str
@@ -36,6 +38,7 @@ class Outside:
     process: int
     home: Path | None
     shown: frozenset[str]
+    hidden: Sequence[Path]
 
 
 def not_refused(outside: Outside) -> list[str]:
@@ -77,6 +80,8 @@ def _opens(path: str, flags: int) -> bool:
 
 
 def _read(outside: Outside) -> Iterator[str]:
+    if any([one.name for one in path.iterdir()] != [WHY.name] for path in outside.hidden):
+        yield "read text that is held out of installed packages"
     if _succeeds(lambda: next(outside.folder.iterdir())):
         yield "list a folder outside"
     if outside.home is not None:

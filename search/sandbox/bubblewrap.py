@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.sandbox.limits import Limits
+from search.sandbox.sight import WHY, hidden_paths, shown_folders
 
-PACKAGES = ("data", "scaling", "search")
 ETC = ("ld.so.cache", "alternatives", "localtime")
 SHARED_MEMORY_BYTES = 2**26
 MEMORY_FOLDERS = ("/tmp", "/dev/shm")
@@ -51,8 +49,11 @@ def _has(option: str) -> bool:
     return option in _said(_program(), "--help")
 
 
-def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool) -> list[str]:
-    """The command that opens a cell and holds it open until its input ends; it echoes what it is sent, to say ready."""
+def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool, hidden: Sequence[Path] = ()) -> list[str]:
+    """The command that opens a cell and holds it open until its input ends; it echoes what it is sent, to say ready.
+
+    `hidden` are files and folders of this machine that stay out of sight where they lie in what every cell sees.
+    """
     command = [_program(), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     # Without it, the filter of system calls alone refuses new namespaces.
     command += ["--disable-userns"] if _has("--disable-userns") else []
@@ -63,6 +64,8 @@ def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool) -> list[str
     command += ["--remount-ro", "/dev", *_memory_folder("/tmp", limits.memory_folder_bytes)]
     # After /tmp, in which any of them may lie.
     command += _system()
+    for path in hidden_paths(hidden):
+        command += ["--ro-bind", str(WHY.parent if path.is_dir() else WHY), str(path)]
     for mount in mounts:
         command += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
     return [*command, "--remount-ro", "/", "--", "cat"]
@@ -74,7 +77,7 @@ def _memory_folder(path: str, size: int) -> list[str]:
 
 
 def _system() -> list[str]:
-    arguments = ["--ro-bind", "/usr", "/usr"]
+    arguments = []
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
         if path.is_symlink():
@@ -83,31 +86,9 @@ def _system() -> list[str]:
             arguments += ["--ro-bind", str(path), str(path)]
     for name in ETC:
         arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for path in outermost(python_folders()):
+    for path in shown_folders():
         arguments += ["--ro-bind", str(path), str(path)]
     return arguments
-
-
-def python_folders() -> Iterator[Path]:
-    """The interpreter, what is installed for it, and of this project the packages alone."""
-    folders = [Path(sys.base_prefix), Path(sys.prefix)]
-    folders += [Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
-    for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
-    for folder in folders:
-        if folder.is_dir():
-            yield folder.absolute()
-            yield folder.resolve()
-
-
-def outermost(paths: Iterable[Path]) -> list[Path]:
-    """Those that lie neither in /usr, which a cell has anyway, nor in another one."""
-    chosen: list[Path] = []
-    for path in sorted(set(paths)):
-        if not any(path.is_relative_to(other) for other in (Path("/usr"), *chosen)):
-            chosen.append(path)
-    return chosen
 
 
 def _devices() -> list[str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -59,15 +60,25 @@ class Cell:
     read that it may not see. Use a cell from the thread that made it: it dies with that thread.
     """
 
-    def __init__(self, mounts: Sequence[Mount], limits: Limits, gpu: bool = False, *, loopback: bool = False) -> None:
+    def __init__(
+        self,
+        mounts: Sequence[Mount],
+        limits: Limits,
+        gpu: bool = False,
+        *,
+        loopback: bool = False,
+        hidden: Sequence[Path] = (),
+    ) -> None:
         """Decide what the inmate will see and may use; nothing is started yet.
 
+        hidden: files and folders that it may not see, wherever they lie.
         loopback: its processes may speak with each other over the internet's protocols, in a network of their own.
         """
         self._mounts = tuple(mounts)
         self._limits = limits
         self._gpu = gpu
         self._loopback = loopback
+        self._hidden = tuple(hidden)
         self._tail = b""
         self._printed = 0
         self._started = 0.0
@@ -79,7 +90,7 @@ class Cell:
 
     def __enter__(self) -> Self:
         """Open the cell; some 10 ms. Raises ScaleproofError when bubblewrap cannot."""
-        self._holder = Holder(arguments(self._mounts, self._limits, gpu=self._gpu))
+        self._holder = Holder(arguments(self._mounts, self._limits, gpu=self._gpu, hidden=self._hidden))
         return self
 
     def __exit__(

@@ -30,6 +30,7 @@ from search.sandbox.cell import Cell
 from search.sandbox.feeding import Feeding
 from search.sandbox.judging import judged
 from search.sandbox.naming import naming_the_limit
+from search.sandbox.sight import held_out
 from search.sandbox.sizes import Sizes, limits_of
 from search.sandbox.talk import Talk
 
@@ -59,8 +60,9 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     folder = _folder(study, spec)
     _clear_but_for_the_checkpoint(folder)
     resumes = (folder / inside.CHECKPOINT.name).is_file()
-    first = Cell([Mount(folder, inside.RUN_FOLDER, writable=True)], limits, gpu, loopback=spec.rung.devices > 1)
-    second = Cell([], limits, gpu)
+    own, hidden = Mount(folder, inside.RUN_FOLDER, writable=True), held_out(study)
+    first = Cell([own], limits, gpu, loopback=spec.rung.devices > 1, hidden=hidden)
+    second = Cell([], limits, gpu, hidden=hidden)
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
     # closed together at the end, which takes a while; the first is empty before the second is filled.
     with naming_the_limit(study, limits, first, second), ExitStack() as cells:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from data.errors import ScaleproofError
 from search.sandbox.attempts import Outside, not_refused
-from search.sandbox.bubblewrap import Mount, outermost, python_folders
+from search.sandbox.bubblewrap import Mount
 from search.sandbox.cell import Cell
 from search.sandbox.holder import available
 from search.sandbox.limits import CellError, Limits
+from search.sandbox.sight import hidden_paths, shown_folders
 
 LIMITS = Limits(memory_bytes=2**33, processes=8, file_bytes=2**20, output_bytes=2**16, wall_seconds=20.0)
 LOOK_SECONDS = 0.02
@@ -86,7 +87,9 @@ def _outside() -> Iterator[Outside]:
         address = f"\0{secret}-socket"
         with _server(socket.AF_UNIX, address), _bystander(secret) as process:
             port = network.getsockname()[1]
-            yield Outside(secret, Path(folder), port, address, process, home if hides else None, _shown(home))
+            yield Outside(
+                secret, Path(folder), port, address, process, home if hides else None, _shown(home), hidden_paths()
+            )
 
 
 def _home() -> Path:
@@ -98,7 +101,7 @@ def _home() -> Path:
 
 
 def _shown(home: Path) -> frozenset[str]:
-    below = [path for path in outermost(python_folders()) if path.is_relative_to(home)]
+    below = [path for path in shown_folders() if path.is_relative_to(home)]
     return frozenset(path.relative_to(home).parts[0] for path in below if path != home)
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from scaling.runs import Job
 from scaling.worker import do_job, perform
 from search.sandbox.minder import train
+from search.sandbox.sight import hidden_paths
 from search.sandbox.timed import time_pair
+
+hidden_paths()  # found here, once, and not by each fork
 
 
 def work(study_path: Path, job: Job, environment: Mapping[str, str], sender: Connection) -> None:
