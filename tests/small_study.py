@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,6 +21,7 @@ from transfer.presets import check_settings
 
 SCALEPROOF = Path(sys.executable).with_name("scaleproof")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+LOOK_SECONDS = 0.02
 WORDS = ["the", "a", "of", "to", "in", "that", "is", "was", "for", "on", "are", "with", "as", "his", "they"]
 WORK = (("search", "--workers", "2"), ("promote", "--workers", "2"), ("report",))
 
@@ -134,6 +136,23 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def ended_within(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Whether a command ends in so many seconds."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def ended_before(process: subprocess.Popen[str], happened: Callable[[], bool]) -> bool:
+    """Whether a command ends before something has happened; leaves the machine to it between two looks."""
+    while not happened():
+        if ended_within(process, LOOK_SECONDS):
+            return True
+    return False
 
 
 def spool_bytes(study: Study) -> int:

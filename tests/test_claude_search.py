@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hostile_machine import MACHINE
 from hostile_numbers import NUMBERS, ORDERS
 from messages_server import KEY, Exchange, MessagesServer, Reply, error, tools
 from researchers import is_repair, wanted
-from small_study import ENVIRONMENT, LADDER, SCALEPROOF, SEARCH, TRANSFER, write_corpus
+from small_study import ENVIRONMENT, LADDER, SCALEPROOF, SEARCH, TRANSFER, ended_before, write_corpus
 
 from data.store import Store
 from data.study import Study
@@ -116,19 +116,21 @@ def answered(server: MessagesServer) -> list[Exchange]:
     return [one for one in server.asked() if one.sent and one.status == 200]
 
 
-def spooled(study: Study, kind: str) -> int:
-    """Records of a kind, looked at without the store; of trials those of an end."""
-    lines = (line for file in study.spool.glob("*.jsonl") for line in file.open())
-    return sum(line.startswith(f'{{"kind":"{kind}"') and (kind != "trial" or '"status":"' in line) for line in lines)
+def ended_trials(study: Study, number: int) -> Callable[[], bool]:
+    """Whether so many trials have ended, looked at without the store."""
+
+    def counted() -> bool:
+        lines = (line for file in study.spool.glob("*.jsonl") for line in file.open())
+        return sum(line.startswith('{"kind":"trial"') and '"status":"' in line for line in lines) >= number
+
+    return counted
 
 
 def test_killed_searches_lose_nothing_and_pay_for_nothing_twice(tmp_path: Path, server: MessagesServer) -> None:
     study = make(tmp_path, server, trials=18)
-    for more in (1, 3, 6):  # records of ended trials
+    for more in (1, 3, 6):
         with command("search", study) as process:
-            while process.poll() is None and spooled(study, "trial") < more:
-                pass
-            assert process.poll() is None, process.communicate()[1]
+            assert not ended_before(process, ended_trials(study, more)), process.communicate()[1]
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     status, said = run("search", study)
@@ -163,8 +165,7 @@ def test_a_signal_lets_the_runs_under_way_end_and_the_next_command_goes_on(
 ) -> None:
     study = make(tmp_path, server, trials=8)
     with command("search", study) as process:
-        while process.poll() is None and not answered(server):
-            pass
+        assert not ended_before(process, lambda: bool(answered(server)))
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -202,8 +203,7 @@ def test_a_key_that_is_missing_or_refused_is_said_before_anything_runs(tmp_path:
 def test_a_search_proposes_no_more_when_its_hours_are_over(tmp_path: Path, server: MessagesServer) -> None:
     study = make(tmp_path, server, trials=7)
     with command("search", study) as process:
-        while process.poll() is None and not spooled(study, "trial"):
-            pass
+        assert not ended_before(process, ended_trials(study, 1))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     asked = len(answered(server))
@@ -262,8 +262,7 @@ def test_a_mixed_search_that_was_killed_shares_its_trials_as_it_did(tmp_path: Pa
     study = make(tmp_path, server, trials=22)
     turns = "select name, value from facts where name like 'mixed-%' order by name"
     with command("search", study, "--proposer", "mixed") as process:
-        while process.poll() is None and spooled(study, "trial") < 8:
-            pass
+        assert not ended_before(process, ended_trials(study, 8))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     before = Store(study.path).rows(turns)

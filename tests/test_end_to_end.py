@@ -14,6 +14,7 @@ import pytest
 from small_study import (
     OWN_RECIPE,
     called,
+    ended_before,
     finished_study,
     make_study,
     rows_without_clock,
@@ -126,8 +127,7 @@ def test_a_search_is_asked_while_it_runs_keeps_others_off_and_survives_ctrl_c(
     search = start("search", again.path, "--workers", "2")
     counted = "select count(*) as runs from runs where status = 'finished'"
     # The spool is looked at, not the store: SQL takes long enough for so small a search to end meanwhile.
-    while search.poll() is None and finished_runs(again) < 2:
-        pass
+    ended_before(search, lambda: finished_runs(again) >= 2)
     os.killpg(search.pid, signal.SIGSTOP)  # else a slow machine lets it end while it is being asked
     status, out, err = called(capsys, "search", again.path)
     assert (status, out) == (1, "")

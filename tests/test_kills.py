@@ -3,12 +3,13 @@
 import os
 import random
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from small_study import (
     WORK,
+    ended_before,
+    ended_within,
     finished_study,
     make_study,
     rows_without_clock,
@@ -24,7 +25,6 @@ from data.store import Store
 from data.study import Study
 
 KILLS = {"search": 8, "promote": 9, "report": 3}
-POLL_SECONDS = 0.02
 
 
 def killed(study: Study, command: tuple[str, ...], kill: int, choose: random.Random) -> bool:
@@ -37,14 +37,13 @@ def killed(study: Study, command: tuple[str, ...], kill: int, choose: random.Ran
     before = spool_bytes(study)
     process = start(name, study.path, *options)
     if name == "report":
-        ended = _ended_within(process, choose.uniform(0.0, 0.8))
+        ended = ended_within(process, choose.uniform(0.0, 0.8))
     elif kill % 4:
-        ended = _ended_within(process, choose.uniform(0.0, 2.5))
+        ended = ended_within(process, choose.uniform(0.0, 2.5))
     else:
         grown = before + choose.randrange(200, 12_000)
-        while not (ended := _ended_within(process, POLL_SECONDS)) and spool_bytes(study) < grown:
-            pass
-        ended = ended or _ended_within(process, choose.uniform(0.0, 0.2))
+        ended = ended_before(process, lambda: spool_bytes(study) >= grown)
+        ended = ended or ended_within(process, choose.uniform(0.0, 0.2))
     if not ended:
         if (kill + kill // 4) % 2:
             process.kill()
@@ -53,14 +52,6 @@ def killed(study: Study, command: tuple[str, ...], kill: int, choose: random.Ran
     said = process.communicate()[1]
     assert process.returncode == (0 if ended else -signal.SIGKILL), said
     return not ended
-
-
-def _ended_within(process: subprocess.Popen[str], seconds: float) -> bool:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def test_twenty_kills_change_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
