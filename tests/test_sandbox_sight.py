@@ -41,7 +41,8 @@ def test_no_file_that_a_cell_shows_is_a_document_held_out_of_the_python_corpus()
 @needs_bubblewrap
 def test_a_study_and_its_corpus_are_out_of_sight_even_where_everything_is_shown(shown: Path) -> None:
     (shown / "corpus.txt").write_text("held out")
-    study = Study.create(shown / "study", {"corpus": {"source": str(shown / "corpus.txt")}})
+    (shown / "link").symlink_to(shown / "corpus.txt")
+    study = Study.create(shown / "study", {"corpus": {"source": str(shown / "link")}})
     (shown / "seen.txt").write_text("all may read this")
 
     def tell(channel: socket.socket) -> None:
@@ -50,11 +51,19 @@ def test_a_study_and_its_corpus_are_out_of_sight_even_where_everything_is_shown(
 
     with Cell([], SMALL, hidden=held_out(study)) as cell:
         told = json.loads(wait(cell, cell.run(tell)))
-    assert told == {"seen.txt": "all may read this", "study/why.txt": WHY.read_text(), "corpus.txt": WHY.read_text()}
+    hidden = dict.fromkeys(["study/why.txt", "corpus.txt", "link"], WHY.read_text())
+    assert told == {"seen.txt": "all may read this", **hidden}
+
+
+@needs_bubblewrap
+def test_a_corpus_within_its_study_or_no_longer_there_keeps_no_cell_from_opening(shown: Path) -> None:
+    (shown / "study" / "texts").mkdir(parents=True)
+    with Cell([], SMALL, hidden=[shown / "study" / "texts", shown / "study", shown / "gone.txt"]) as cell:
+        assert wait(cell, cell.run(lambda channel: channel.sendall(b"open"))) == b"open"
 
 
 def test_what_is_not_shown_needs_no_hiding(tmp_path: Path) -> None:
-    assert hidden_paths([tmp_path, tmp_path / "missing.txt"]) == hidden_paths()
+    assert hidden_paths([tmp_path]) == hidden_paths()
 
 
 def test_a_corpus_among_the_packages_that_recipes_need_is_refused() -> None:

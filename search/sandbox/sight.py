@@ -23,8 +23,8 @@ WHY = Path(__file__).parent / "hidden" / "why.txt"
 
 @functools.cache
 def shown_folders() -> tuple[Path, ...]:
-    """The system's folder, and the outermost of Python's that do not lie in it."""
-    return SYSTEM, *_outermost(_python_folders())
+    """The system's folder, and those of Python that do not lie in it."""
+    return tuple(_outermost([SYSTEM, *_python_folders()]))
 
 
 def hidden_paths(more: Sequence[Path] = ()) -> list[Path]:
@@ -38,7 +38,7 @@ def hidden_paths(more: Sequence[Path] = ()) -> list[Path]:
         for path in found:
             if needed.is_relative_to(path):
                 raise InputError(f"{path} holds {needed}, which recipes need, and text that none may see: move one.")
-    return [*found, *_hidden_packages()]
+    return _outermost([*found, *_hidden_packages()])
 
 
 def held_out(study: Study) -> list[Path]:
@@ -53,11 +53,13 @@ def _hidden_packages() -> tuple[Path, ...]:
     prefixes = {Path(prefix).resolve() for prefix in (sys.base_prefix, sys.prefix, SYSTEM, SYSTEM / "local")}
     packages = {found for prefix in prefixes for pattern in PACKAGE_FOLDERS for found in prefix.glob(pattern)}
     packages.update(path for path in _python_folders() if path.name in INSTALLED)
-    return tuple(sorted({seen for one in packages for folder in folders_apart(one) for seen in _as_seen(folder)}))
+    return tuple({seen for one in packages for folder in folders_apart(one) for seen in _as_seen(folder)})
 
 
 def _as_seen(path: Path) -> list[Path]:
     """The paths by which a cell sees a file or folder of this machine; none where nothing that is shown holds it."""
+    if not path.exists():
+        return []
     path, shown = path.resolve(), [(one, one.resolve()) for one in shown_folders()]
     return [one / path.relative_to(real) for one, real in shown if path.is_relative_to(real)]
 
@@ -71,13 +73,13 @@ def _python_folders() -> tuple[Path, ...]:
         spec = importlib.util.find_spec(name)
         folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
     there = [folder for folder in folders if folder.is_dir()]
-    return tuple(sorted({named for folder in there for named in (folder.absolute(), folder.resolve())}))
+    return tuple({named for folder in there for named in (folder.absolute(), folder.resolve())})
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:
-    """Of paths in order, those that lie neither in the system's folder nor in another one."""
+    """Those that do not lie in another one, in order."""
     chosen: list[Path] = []
-    for path in paths:
-        if not any(path.is_relative_to(other) for other in (SYSTEM, *chosen)):
+    for path in sorted(paths):
+        if not any(path.is_relative_to(other) for other in chosen):
             chosen.append(path)
     return chosen
