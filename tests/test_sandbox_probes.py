@@ -12,7 +12,7 @@ from scaling.evaluation import mean_loss
 from scaling.loading import load
 from scaling.training import FailedError
 from search.sandbox.agreement import gained
-from search.sandbox.probes import Examination
+from search.sandbox.probes import Ask, Asked, Examination
 
 SIZES = rung()
 VOCABULARY = 29
@@ -39,15 +39,19 @@ class Cheating(nn.Module):
         return logits + self.change(ids)[..., None] * torch.arange(VOCABULARY)
 
 
-def examined(model: nn.Module, sequences: Tensor = SEQUENCES, rows: int = 2) -> float:
-    """Give the logits in groups of rows, as they cross the border."""
-    model.eval()
+def examined(make: Callable[[], nn.Module], sequences: Tensor = SEQUENCES, rows: int = 2) -> float:
+    """Give the logits in groups of rows, as they cross the border; two models of the kind share nothing."""
 
-    def ask(ids: Tensor) -> Iterator[Tensor]:
-        with torch.inference_mode():
-            yield from torch.split(model(ids), rows)
+    def inmate() -> Ask:
+        model = make().eval()
 
-    return Examination(ask, sequences, BATCH, mixed=False, deep=False).finished_loss()
+        def ask(ids: Tensor) -> Iterator[Tensor]:
+            with torch.inference_mode():
+                yield from torch.split(model(ids), rows)
+
+        return ask
+
+    return Examination(Asked(inmate(), inmate()), sequences, BATCH, mixed=False, deep=False).finished_loss()
 
 
 def nothing(ids: Tensor) -> Tensor:
@@ -56,16 +60,14 @@ def nothing(ids: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("rows", [1, 3, 99])
 def test_an_honest_model_passes_with_the_same_bits(rows: int) -> None:
-    model = Cheating(nothing)
-    wanted = mean_loss(model, SEQUENCES, BATCH, VOCABULARY)
-    assert {examined(model, rows=rows) for _ in range(TIMES)} == {wanted}
+    wanted = mean_loss(Cheating(nothing), SEQUENCES, BATCH, VOCABULARY)
+    assert {examined(lambda: Cheating(nothing), rows=rows) for _ in range(TIMES)} == {wanted}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
 def test_any_number_of_sequences_will_do(count: int) -> None:
     sequences = SEQUENCES.repeat(4, 1)[:count]
-    model = Cheating(nothing)
-    assert examined(model, sequences) == mean_loss(model, sequences, BATCH, VOCABULARY)
+    assert examined(lambda: Cheating(nothing), sequences) == mean_loss(Cheating(nothing), sequences, BATCH, VOCABULARY)
 
 
 def seen_before() -> Answer:
@@ -81,6 +83,20 @@ def seen_before() -> Answer:
             for time in range(len(sequence) - 1):
                 known[tuple(sequence[: time + 1])] = sequence[time + 1]
         return knows
+
+    return change
+
+
+def by_heart() -> Answer:
+    """Looks ahead, and says of every beginning for ever what it said first."""
+    said: dict[tuple[int, ...], float] = {}
+
+    def change(ids: Tensor) -> Tensor:
+        ahead = next_token(ids).tolist()
+        starts = [[tuple(row[: time + 1]) for time in range(len(row))] for row in ids.tolist()]
+        return torch.tensor(
+            [[said.setdefault(*one) for one in zip(*rows, strict=True)] for rows in zip(starts, ahead, strict=True)]
+        )
 
     return change
 
@@ -121,6 +137,7 @@ CHEATS: dict[str, tuple[Callable[[], Answer], str]] = {
         "looks sideways",
     ),
     "what it was shown": (seen_before, "remembers"),
+    "what it once said": (by_heart, "remembers"),
     "its calls": (counted, "remembers"),
     "chance": (lambda: noisy, "remembers"),
 }
@@ -131,7 +148,7 @@ def test_a_cheat_is_never_missed_and_rightly_named(cheat: str) -> None:
     make, name = CHEATS[cheat]
     for _ in range(TIMES):
         with pytest.raises(FailedError, match=f"^rejected: The recipe's model {name}"):
-            examined(Cheating(make()))
+            examined(lambda: Cheating(make()))
 
 
 TEXT = torch.randint(VOCABULARY, (128, 17), generator=torch.Generator().manual_seed(6))
@@ -157,8 +174,9 @@ def in_bfloat16(answer: Answer) -> Answer:
 
 def judged(answer: Answer, *, mixed: bool, deep: bool) -> str:
     """What the examination of 128 sequences in batches of 16 says."""
+    asked = Asked(lambda ids: iter([answer(ids)]), lambda ids: iter([answer(ids)]))
     try:
-        Examination(lambda ids: iter([answer(ids)]), TEXT, 16, mixed=mixed, deep=deep).finished_loss()
+        Examination(asked, TEXT, 16, mixed=mixed, deep=deep).finished_loss()
     except FailedError as error:
         return str(error)
     return ""
@@ -224,12 +242,15 @@ def test_logits_that_read_nothing_are_rejected() -> None:
             return torch.arange(VOCABULARY).float().expand(*ids.shape, VOCABULARY)
 
     with pytest.raises(FailedError, match="same logits whatever it reads"):
-        examined(Constant())
+        examined(Constant)
 
 
 def test_a_loss_that_is_not_finite_is_given_as_it_is() -> None:
-    assert not torch.tensor(examined(Cheating(lambda ids: torch.full(ids.shape, torch.nan)))).isfinite()
-    forbidden = Cheating(nothing)
-    with torch.no_grad():
-        forbidden.honest.get_parameter("norm.weight").fill_(torch.inf)
-    assert not torch.tensor(examined(forbidden)).isfinite()
+    def forbidden() -> nn.Module:
+        made = Cheating(nothing)
+        with torch.no_grad():
+            made.honest.get_parameter("norm.weight").fill_(torch.inf)
+        return made
+
+    for make in (lambda: Cheating(lambda ids: torch.full(ids.shape, torch.nan)), forbidden):
+        assert not torch.tensor(examined(make)).isfinite()

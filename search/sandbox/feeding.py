@@ -19,6 +19,7 @@ from scaling.runs import RunSpec
 from scaling.shape import Shape
 from scaling.training import sample
 from search.sandbox import inside, weights
+from search.sandbox.resuming import Progress
 from search.sandbox.sizes import Sizes
 from search.sandbox.talk import Talk
 from search.sandbox.wire import Message, WireError
@@ -48,13 +49,10 @@ class Trained:
 class Feeding:
     """Feeds one inmate; every method raises FailedError or RecipeError for what the inmate does wrong."""
 
-    def __init__(self, talk: Talk, tokens: TokenSet, spec: RunSpec, note: Note, *, resumes: bool) -> None:
-        """Feed from the train shard; `note` is given each point of the curve.
-
-        resumes: whether there was a checkpoint before the inmate came; without one it begins at the first step.
-        """
+    def __init__(self, talk: Talk, tokens: TokenSet, spec: RunSpec, note: Note, progress: Progress) -> None:
+        """Feed from the train shard; `note` is given each point of the curve."""
         self._talk, self._tokens, self._spec, self._note = talk, tokens, spec, note
-        self._resumes = resumes
+        self._progress = progress
         self._warm_at = 0.0
 
     def to_the_end(self, sizes: Sizes, most_bytes: int) -> Trained:
@@ -62,12 +60,14 @@ class Feeding:
 
         Raises:
             DivergedError: when the training loss is not finite or has exploded.
+            CheckpointError: when the inmate goes on where it cannot have been.
         """
         talk, steps = self._talk, self._spec.rung.steps
         known = sizes.read()
         talk.send("start", as_bytes(sample(self._tokens, self._spec)), count=known is None)
         size = known or sizes.keep(_shape(talk.hear("shape")))
-        first = talk.hear("begin").whole("first", 0, steps if self._resumes else 0)
+        first = talk.hear("begin").whole("first", 0, steps)
+        self._progress.resume(first)
         self._feed(first)
         given = talk.hear("weights", payload=most_bytes)
         seconds, timed = time.perf_counter() - self._warm_at, steps - first - CHUNK_STEPS
@@ -118,6 +118,7 @@ class Feeding:
         now = time.perf_counter()
         if warm_up:
             self._warm_at = now
+        self._progress.reached(step)
         self._note(curve_point(self._spec.rung, step, now - self._warm_at, loss))
         check_divergence(loss, step, self._spec.rung, self._tokens.vocab_size)
 
@@ -138,7 +139,7 @@ def as_bytes(ids: Tensor) -> memoryview:
 
 def _shape(told: Message) -> Shape:
     flops = told.real("flops_per_token")
-    if not flops >= 0:
-        raise WireError("It spoke out of turn: its FLOPs are no number.")
+    if not flops > 0:
+        raise WireError("It spoke out of turn: its FLOPs are no number above 0.")
     params = told.whole("params", 1, LARGEST_COUNT)
     return Shape(params, told.whole("params_non_embedding", 0, params), flops)

@@ -1,12 +1,10 @@
-"""A trained model judged from outside: built anew in a cell of its own, it answers without knowing what for."""
+"""A trained model judged from outside: built anew in two cells, it answers without knowing what for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from data.tokens import TokenSet
 from scaling.loading import RecipeError
@@ -15,7 +13,7 @@ from scaling.runs import REJECTED, RunSpec
 from scaling.training import FailedError, held_out
 from search.sandbox.agreement import agree, log_probabilities
 from search.sandbox.feeding import Trained, answers
-from search.sandbox.probes import REMEMBERS, Ask, Examination
+from search.sandbox.probes import REMEMBERS, Ask, Asked, Examination
 from search.sandbox.talk import Talk
 
 MIXED_SAME = 3e-2
@@ -28,25 +26,31 @@ ANOTHER = (
 )
 
 
-def judged(talk: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> float:
-    """The finished loss of weights that are given to the inmate of `talk`, in nats per token; may be NaN.
+def judged(talk: Talk, copied: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> float:
+    """The finished loss of weights that are given to two inmates, in nats per token; may be NaN.
+
+    talk: with the inmate that is asked for true sequences. copied: with the one that is asked for copies of them.
 
     Raises:
         RecipeError: when the model built anew is not the one that was trained.
         FailedError: for what else the inmate does wrong; once it reads held-out text, in fixed words alone.
     """
 
-    def ask(ids: Tensor) -> Iterator[Tensor]:
-        return answers(talk, ids, tokens.vocab_size)
+    def asking(one: Talk) -> Ask:
+        return lambda ids: answers(one, ids, tokens.vocab_size)
 
-    talk.send("weights", trained.packed)
-    talk.hear("ready")
+    for one in (talk, copied):
+        one.send("weights", trained.packed)
+    for one in (talk, copied):
+        one.hear("ready")
     mixed = spec.setting.ladder.precision == "bf16-mixed"
-    _require_same(ask, trained, MIXED_SAME if mixed else LEAK_TOLERANCE)
-    talk.hush()
+    for one in (talk, copied):
+        _require_same(asking(one), trained, MIXED_SAME if mixed else LEAK_TOLERANCE)
+        one.hush()
     batch_size = spec.rung.batch_size // spec.rung.devices
+    asked = Asked(asking(talk), asking(copied))
     return Examination(
-        ask, held_out(tokens, spec), batch_size, mixed=mixed, deep=spec.shard != SEARCHED
+        asked, held_out(tokens, spec), batch_size, mixed=mixed, deep=spec.shard != SEARCHED
     ).finished_loss()
 
 

@@ -30,6 +30,7 @@ from search.sandbox.cell import Cell
 from search.sandbox.feeding import Feeding
 from search.sandbox.judging import judged
 from search.sandbox.naming import naming_the_limit
+from search.sandbox.resuming import CheckpointError, Progress
 from search.sandbox.sight import held_out
 from search.sandbox.sizes import Sizes, limits_of
 from search.sandbox.talk import Talk
@@ -44,35 +45,45 @@ def train(study_path: Path, spec: RunSpec) -> None:
     study = Study.open(study_path)
     leave_rows(study, spec, make)
     _remove(_folder(study, spec))
+    _progress(study, spec).forget()
 
 
 def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
-    """Train in one cell and evaluate in another; gives the columns of a finished run.
+    """Train in one cell and evaluate in two others; gives the columns of a finished run.
 
     Raises:
         FailedError, RecipeError, DivergedError: how the run ended otherwise.
         ScaleproofError: when this machine cannot do the run.
     """
+    _clear_but_for_the_checkpoint(_folder(study, spec))
+    try:
+        return _made(study, spec, note)
+    except CheckpointError:
+        _remove(_folder(study, spec))
+        _clear_but_for_the_checkpoint(_folder(study, spec))
+        return _made(study, spec, note)
+
+
+def _made(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     gpu = spec.setting.ladder.accelerator == "gpu"
     tokens = TokenSet.open(study.tokens)
     text = (study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8")
     task, limits = inside.Task(text, spec, tokens.vocab_size), limits_of(study, spec, tokens.vocab_size)
-    folder = _folder(study, spec)
-    _clear_but_for_the_checkpoint(folder)
-    resumes = (folder / inside.CHECKPOINT.name).is_file()
-    own, hidden = Mount(folder, inside.RUN_FOLDER, writable=True), held_out(study)
+    own, hidden = Mount(_folder(study, spec), inside.RUN_FOLDER, writable=True), held_out(study)
     first = Cell([own], limits, gpu, loopback=spec.rung.devices > 1, hidden=hidden)
-    second = Cell([], limits, gpu, hidden=hidden)
+    second, third = (Cell([], limits, gpu, hidden=hidden) for _ in range(2))
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are
-    # closed together at the end, which takes a while; the first is empty before the second is filled.
-    with naming_the_limit(study, limits, first, second), ExitStack() as cells:
+    # closed together at the end, which takes a while; the first is empty before the others are filled.
+    with naming_the_limit(study, limits, first, second, third), ExitStack() as cells:
         talk = Talk(cells.enter_context(first), lambda channel: _train_in_its_folder(task, channel), text)
-        cells.enter_context(second)
-        feeding = Feeding(talk, tokens, spec, note, resumes=resumes)
+        for cell in (second, third):
+            cells.enter_context(cell)
+        feeding = Feeding(talk, tokens, spec, note, _progress(study, spec))
         trained = feeding.to_the_end(Sizes(study, spec, tokens), limits.weights_bytes)
         first.kill()
         talk = Talk(second, lambda channel: inside.evaluate(task, channel), text)
-        val_loss = judged(talk, trained, tokens, spec)
+        copied = Talk(third, lambda channel: inside.evaluate(task, channel), text)
+        val_loss = judged(talk, copied, trained, tokens, spec)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     row = finished(
         spec,
@@ -91,6 +102,10 @@ def _train_in_its_folder(task: inside.Task, channel: socket.socket) -> None:
     """Train; checkpoints are written by way of the folder for temporary files, where /tmp would be too small."""
     tempfile.tempdir = os.environ["TMPDIR"] = inside.RUN_FOLDER
     inside.train(task, channel)
+
+
+def _progress(study: Study, spec: RunSpec) -> Progress:
+    return Progress(_folder(study, spec) / inside.CHECKPOINT.name, study.checkpoints / f"{spec.run_id}.json")
 
 
 def _folder(study: Study, spec: RunSpec) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +40,8 @@ SIDEWAYS = (
     "The recipe's model looks sideways: its logits change with the other sequences of the batch, or its place in it."
 )
 REMEMBERS = (
-    "The recipe's model remembers: asked again for the same tokens, it gives other logits; it carries a state from "
-    "call to call, or draws at random."
+    "The recipe's model remembers: asked again for the same tokens, or after others, it gives other logits; it carries "
+    "a state from call to call, or draws at random."
 )
 GAINS = (
     "The recipe's model looks ahead or sideways: before another future, in another batch, it holds the true tokens for "
@@ -52,6 +52,17 @@ NOT_FINITE = "The recipe's model gives logits that are not finite."
 
 Ask = Callable[[Tensor], Iterator[Tensor]]
 """Maps int64 ids (B, T) to float32 logits (B, T, V), given in groups of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The same model twice, and nothing that one is asked can reach the other.
+
+    One who was asked for both would know a copy by its beginning, and could answer it by heart.
+    """
+
+    for_true: Ask
+    for_copies: Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +81,12 @@ class Splice:
 class Examination:
     """One evaluation of a model, of which nothing is known but what it answers."""
 
-    def __init__(self, ask: Ask, sequences: Tensor, batch_size: int, *, mixed: bool, deep: bool) -> None:
+    def __init__(self, asked: Asked, sequences: Tensor, batch_size: int, *, mixed: bool, deep: bool) -> None:
         """Examine on int64 `sequences` (count, context + 1), in the batches of `scaling.evaluation.mean_loss`.
 
         mixed: whether the model computes in bfloat16. deep: whether many copies are asked for, or few.
         """
-        self._ask, self._sequences = ask, sequences
+        self._asked, self._sequences = asked, sequences
         self._tolerance = MIXED_TOLERANCE if mixed else LEAK_TOLERANCE
         self._share = DEEP_COPIES_PER_BATCH if deep else COPIES_PER_BATCH
         self._batches = torch.split(sequences, batch_size)
@@ -99,13 +110,20 @@ class Examination:
         copies, splices = self._copies(math.ceil(self._share * len(self._batches)))
         asked = [(True, index) for index in range(len(self._batches))] + [(False, k) for k in range(len(copies))]
         self._choose.shuffle(asked)
+        first = next(index for is_true, index in asked if is_true)
+        again = [
+            Splice(first * self._size + row, len(copies), row, self._positions(self._ids.shape[1]))
+            for row in range(len(self._batches[first]))
+        ]
+        splices += again
         for is_true, index in asked:
             if is_true:
                 rows = {one: one.true % self._size for one in splices if one.true // self._size == index}
                 self._compare(_picked(self._scored(index), rows), is_true=True)
             else:
                 rows = {one: one.row for one in splices if one.batch == index}
-                self._compare(_picked(self._ask(copies[index]), rows), is_true=False)
+                self._compare(_picked(self._asked.for_copies(copies[index]), rows), is_true=False)
+        self._ask_again(first, again)
         total = 0.0
         for index in range(len(self._batches)):
             total += self._losses[index]
@@ -117,7 +135,7 @@ class Examination:
         """Logits of a true batch, as they come, with its loss and whether anything differs kept."""
         batch, done = self._batches[index], 0
         losses = []
-        for logits in self._ask(batch[:, :-1]):
+        for logits in self._asked.for_true(batch[:, :-1]):
             losses.append(token_losses(logits, batch[done : done + len(logits), 1:]))
             done += len(logits)
             if self._first is None:
@@ -134,6 +152,13 @@ class Examination:
                 self._waiting[splice] = logits
             else:
                 self._note(splice, *((logits, before) if is_true else (before, logits)))
+
+    def _ask_again(self, index: int, again: Sequence[Splice]) -> None:
+        """Ask for a true batch once more, after all others: who learns from what is asked answers otherwise."""
+        rows = {one: one.row for one in again}
+        for splice, logits in _picked(self._asked.for_true(self._batches[index][:, :-1]), rows).items():
+            before = log_probabilities(self._waiting.pop(splice))
+            self._same = self._same and agree(before, log_probabilities(logits), self._tolerance)
 
     def _note(self, splice: Splice, true: Tensor, copied: Tensor) -> None:
         self._finite = self._finite and not any(bool((one.isnan() | (one == math.inf)).any()) for one in (true, copied))
@@ -159,20 +184,19 @@ class Examination:
         """Tell apart why logits of the same tokens differ, by changing one thing at a time on text not yet shown."""
         length = self._ids.shape[1]
         everywhere, cut = tuple(range(length)), length // 2
+        true, copied = self._asked.for_true, self._asked.for_copies
         for _ in range(NAMING_ROUNDS):
             text = self._spliced(self._size)
-            first = self._row(text, everywhere)
-            if not agree(first, self._row(text, everywhere), self._tolerance):
-                return REMEMBERS
             future = text.clone()
             future[:, cut:] = self._others(text[:, cut:])
-            if not agree(first[:cut], self._row(future, everywhere[:cut]), self._tolerance):
+            first, other = _row(true, text, everywhere), _row(copied, future, everywhere[:cut])
+            # The other one is asked for the same tokens last, so that what it says by heart differs too.
+            again = (_row(true, text, everywhere), _row(copied, text, everywhere))
+            if not all(agree(first, one, self._tolerance) for one in again):
+                return REMEMBERS
+            if not agree(first[:cut], other, self._tolerance):
                 return AHEAD
         return SIDEWAYS
-
-    def _row(self, ids: Tensor, positions: tuple[int, ...]) -> Tensor:
-        (row,) = _picked(self._ask(ids), {Splice(0, 0, 0, positions): 0}).values()
-        return log_probabilities(row)
 
     def _copies(self, count: int) -> tuple[list[Tensor], list[Splice]]:
         """Batches of spliced copies, each row of another true sequence while there are any."""
@@ -228,6 +252,12 @@ class Examination:
         near = range(max(0, cut - NEAR_POSITIONS), cut)
         far = self._choose.sample(range(near.start), min(FAR_POSITIONS, near.start))
         return (*sorted(far), *near)
+
+
+def _row(ask: Ask, ids: Tensor, positions: tuple[int, ...]) -> Tensor:
+    """Log-probabilities (positions, V) of the first row."""
+    (row,) = _picked(ask(ids), {Splice(0, 0, 0, positions): 0}).values()
+    return log_probabilities(row)
 
 
 def _picked(groups: Iterator[Tensor], rows: Mapping[Splice, int]) -> dict[Splice, Tensor]:
