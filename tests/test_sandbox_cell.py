@@ -3,7 +3,6 @@
 import ctypes
 import io
 import json
-import mmap
 import multiprocessing
 import os
 import select
@@ -174,13 +173,6 @@ def allocate(size: int, channel: Channel) -> None:
     channel.recv(len(held))
 
 
-def allocate_shared(size: int, channel: Channel) -> None:
-    shared = mmap.mmap(-1, size)
-    for at in range(0, size, mmap.PAGESIZE):
-        shared[at] = 1
-    channel.recv(1)
-
-
 def fork(channel: Channel) -> None:
     for _ in range(SMALL.processes):
         if not os.fork():
@@ -236,12 +228,11 @@ def test_who_takes_too_much_or_dies_is_named(work: Callable[[Channel], None], ki
     assert (caught.value.kind, str(caught.value)) == (kind, sentence)
 
 
-@pytest.mark.parametrize("work", [allocate, allocate_shared])
-def test_who_takes_too_much_memory_is_named(work: Callable[[int, Channel], None]) -> None:
+def test_who_takes_too_much_memory_is_named() -> None:
     # An inmate is a fork: it starts with all that this process has loaded.
     most = psutil.Process().memory_info().rss + 2**27
     with pytest.raises(CellError) as caught:
-        said_in_a_cell(partial(work, most + 2**26), limits=replace(SMALL, memory_bytes=most))
+        said_in_a_cell(partial(allocate, most + 2**26), limits=replace(SMALL, memory_bytes=most))
     assert (caught.value.kind, str(caught.value)) == ("memory", f"It used more than {in_units(most)} of memory.")
 
 

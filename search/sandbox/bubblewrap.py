@@ -60,7 +60,9 @@ def arguments(mounts: Sequence[Mount], limits: Limits, *, gpu: bool, hidden: Seq
     command += ["--cap-drop", "ALL", "--clearenv", "--hostname", "cell"]
     # All of it read-only: to root, what lies in /proc/sys is writable without any capability.
     command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
-    command += _memory_folder("/dev/shm", SHARED_MEMORY_BYTES) + (_devices() if gpu else [])
+    # What is mapped of /dev/zero is memory that nobody counts. Bound as a file, a device cannot be opened.
+    command += _devices() if gpu else ["--ro-bind", "/dev/null", "/dev/zero"]
+    command += _memory_folder("/dev/shm", SHARED_MEMORY_BYTES)
     command += ["--remount-ro", "/dev", *_memory_folder("/tmp", limits.memory_folder_bytes)]
     # After /tmp, in which any of them may lie.
     command += _system()

@@ -18,13 +18,15 @@ from search.sandbox.bubblewrap import Mount, arguments
 from search.sandbox.holder import Holder
 from search.sandbox.inmate import Entry, Work, enter_and_work
 from search.sandbox.limits import CellError, Limits, in_units
-from search.sandbox.usage import hold_files_to, hold_names_to, hold_to
+from search.sandbox.usage import hold_files_to, hold_names_to, hold_to, refuse_hidden_files
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 TAIL_BYTES = 4096
 CHUNK_BYTES = 2**16
+CLOSE_LOOK_SECONDS = 0.5
+"""Between two looks at all that an inmate maps, each of which takes a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Cell:
         self._hidden = tuple(hidden)
         self._tail = b""
         self._printed = 0
-        self._started = 0.0
+        self._started = self._looked_closely = 0.0
         self._child: int | None = None
         self._ended: Ended | None = None
         self._open: list[int] = []
@@ -163,12 +165,20 @@ class Cell:
         hold_to(self._limits, self._holder.processes)
         for folder in self._holder.memory_folders:
             hold_names_to(self._limits, folder)
-        for mount in self._mounts:
-            if mount.writable:
-                hold_files_to(self._limits, str(mount.source))
+        self._hold_files()
         if self.ended is not None:
             self._drain()
             _judge(self.ended)
+
+    def _hold_files(self) -> None:
+        now, processes = time.monotonic(), self._holder.processes
+        looks_closely = now - self._looked_closely > CLOSE_LOOK_SECONDS
+        self._looked_closely = now if looks_closely else self._looked_closely
+        for mount in self._mounts:
+            if mount.writable:
+                hold_files_to(self._limits, str(mount.source), processes, mount.target)
+                if looks_closely:
+                    refuse_hidden_files(processes, mount.target)
 
     @property
     def ended(self) -> Ended | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ _PROPORTIONAL = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 _RESIDENT = re.compile(rb"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
 _TABLES = re.compile(rb"^VmPTE:\s+(\d+) kB$", re.MULTILINE)
 _THREADS = re.compile(rb"^Threads:\s+(\d+)$", re.MULTILINE)
+_ALONE = re.compile(rb"^Threads:\s+1$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,28 @@ def _hold_number(processes: int, most: int) -> None:
         raise CellError("processes", f"It started more than {most} processes.")
 
 
-def hold_files_to(limits: Limits, folder: str) -> None:
-    """Raise CellError when what is below a folder takes too much disk, or has too many names; follows no links."""
+def hold_files_to(limits: Limits, folder: str, proc: int, target: str) -> None:
+    """Raise CellError when the files of a folder, which a cell has at `target`, take too much disk, or are too many.
+
+    Those count that lie below it, no links followed, and those without a name that a process in /proc has open.
+    """
     taken, names = _taken(folder, limits)
-    _hold_names(names, limits.names)
-    if taken > limits.folder_bytes:
+    nameless = _nameless(proc, target) if names <= limits.names else {}
+    _hold_names(names + len(nameless), limits.names)
+    if taken + sum(nameless.values()) > limits.folder_bytes:
         raise CellError("files", f"It wrote more than {in_units(limits.folder_bytes)} of files.")
+
+
+def refuse_hidden_files(proc: int, target: str) -> None:
+    """Raise CellError when a process in the opened /proc of a cell maps a file that nobody could count.
+
+    Such a file was removed from the folder that the cell has at `target`, and is not open: it keeps its size, which can
+    be read nowhere. Takes a millisecond for each process.
+    """
+    mapped = _removed_but_mapped(proc, target)
+    # What was just let go of is no longer mapped when one looks again.
+    if mapped and (mapped - _nameless(proc, target).keys()) & _removed_but_mapped(proc, target):
+        raise CellError("files", "It mapped a file of its folder and removed it.")
 
 
 def hold_names_to(limits: Limits, folder: int) -> None:
@@ -79,11 +98,25 @@ def _inmates(proc: int) -> list[str]:
 
 def _one(proc: int, process: str) -> tuple[int, int] | None:
     """Memory and threads of one process; its name comes before them, in which the kernel escapes the ends of lines."""
-    said = _read(proc, f"{process}/status")
+    said = _read(proc, f"{_teller(proc, process)}/status")
     if not said:
         return None
     threads = _THREADS.search(said)
     return _kilobytes(_RESIDENT, said) + _kilobytes(_TABLES, said), int(threads[1]) if threads else 0
+
+
+def _teller(proc: int, process: str) -> str:
+    """The folder that tells what a process has: its own, or another thread's where the first one has ended."""
+    said = _read(proc, f"{process}/status") or b""
+    if _RESIDENT.search(said) or _ALONE.search(said):
+        return process
+    threads = [f"{process}/task/{name}" for name in _listed(proc, f"{process}/task")]
+    return next((one for one in threads if _has_memory(proc, one)), process)
+
+
+def _has_memory(proc: int, process: str) -> bool:
+    """Whether it lives: one that has ended, and that nobody has asked for its end yet, has none."""
+    return _RESIDENT.search(_read(proc, f"{process}/status") or b"") is not None
 
 
 def _kilobytes(pattern: re.Pattern[bytes], said: bytes) -> int:
@@ -100,8 +133,9 @@ def _shared_once(proc: int, most_processes: int) -> int:
     total = 0
     for process in _inmates(proc):
         _hold_number(len(_inmates(proc)), most_processes)
-        said = _read(proc, f"{process}/status") or b""
-        proportional = _kilobytes(_PROPORTIONAL, _read(proc, f"{process}/smaps_rollup") or b"")
+        teller = _teller(proc, process)
+        said = _read(proc, f"{teller}/status") or b""
+        proportional = _kilobytes(_PROPORTIONAL, _read(proc, f"{teller}/smaps_rollup") or b"")
         total += (proportional or _kilobytes(_RESIDENT, said)) + _kilobytes(_TABLES, said)
     return total
 
@@ -111,10 +145,59 @@ def _read(proc: int, path: str) -> bytes | None:
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY, dir_fd=proc)
         try:
-            return os.read(descriptor, 2**14)
+            return b"".join(iter(lambda: os.read(descriptor, 2**14), b""))
         finally:
             os.close(descriptor)
     return None
+
+
+def _listed(proc: int, path: str) -> list[str]:
+    """The names in a folder of a process; none when its process has ended. Raises PermissionError."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        descriptor: int = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
+    return []
+
+
+def _nameless(proc: int, target: str) -> dict[int, int]:
+    """By its number, the bytes of each file that was removed from a folder, or never had a name, and is open."""
+    found: dict[int, int] = {}
+    for process in _inmates(proc):
+        for path in _held(proc, _teller(proc, process)):
+            with suppress(OSError):
+                held = os.stat(path, dir_fd=proc)
+                if stat.S_ISREG(held.st_mode) and not held.st_nlink and _lay_in(proc, path, target):
+                    found[held.st_ino] = BLOCK_BYTES + held.st_blocks * 512
+    return found
+
+
+def _held(proc: int, process: str) -> list[str]:
+    """Links to its program and to what it has open."""
+    try:
+        return [f"{process}/exe", *(f"{process}/fd/{name}" for name in _listed(proc, f"{process}/fd"))]
+    except PermissionError as error:
+        # Of what has ended, nobody but root may look; what lives can close itself to all but root, and does not.
+        if not _has_memory(proc, process):
+            return []
+        raise CellError("files", "It hid which files it has open.") from error
+
+
+def _lay_in(proc: int, link: str, target: str) -> bool:
+    """Whether an open file is of the folder; taken for one of it where its path is too long to be told."""
+    try:
+        return os.readlink(link, dir_fd=proc).startswith(f"{target}/")
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+
+
+def _removed_but_mapped(proc: int, target: str) -> set[int]:
+    """The numbers of the files of a folder that are mapped and have lost their names."""
+    lines = re.compile(rb"^\S+ \S+ \S+ \S+ (\d+) +" + re.escape(target.encode()) + rb"/.* \(deleted\)$", re.MULTILINE)
+    maps = [_read(proc, f"{_teller(proc, process)}/maps") or b"" for process in _inmates(proc)]
+    return {int(number) for one in maps for number in lines.findall(one)}
 
 
 def _taken(folder: str, limits: Limits) -> tuple[int, int]:
