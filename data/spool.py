@@ -18,6 +18,11 @@ from data.locks import refused, sync_folder
 COMPACTED = "compacted-*.parquet"
 COMPACTED_KEY = b"scaleproof.spool_files"
 
+_ATTEMPT = re.compile(r"(.+)\.(\d+)\.jsonl")
+# How every record begins; no other line can, and text within a record holds no line break.
+_STAMP = re.compile(rb'\n\{"kind":"\w+","written_at":(\d{1,12}(?:\.\d*)?),')
+_TAIL_BYTES = 1 << 16
+
 
 class Position(NamedTuple):
     """How far a spool file was read."""
@@ -37,7 +42,8 @@ class SpoolWriter:
     def __init__(self, path: Path) -> None:
         """Open `path` for appending; raises ScaleproofError when that cannot be done."""
         self.path = path
-        self._written_at = 0.0
+        # A clock that was set back must not let what an earlier command wrote pass for the latest.
+        self._written_at = max(map(_last_written, _earlier(path)), default=0.0)
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
@@ -52,7 +58,7 @@ class SpoolWriter:
 
         Raises ScaleproofError when the disk refuses the line (full, quota); what was written before stays readable.
         """
-        # Ties and a clock that steps back must not let an older record of this file pass for the latest.
+        # Nor may ties, or a clock that steps back now.
         self._written_at = max(time.time(), math.nextafter(self._written_at, math.inf))
         record = {
             "kind": kind,
@@ -162,6 +168,31 @@ def _compacted_names(spool: Path, folder: Path) -> list[str]:
         for name in compacted_files(parquet)
         if (root / name).parent == folder
     ]
+
+
+def _earlier(path: Path) -> list[Path]:
+    """The attempts before one, and itself; those that were compacted are of runs that have ended."""
+    named = _ATTEMPT.fullmatch(path.name)
+    if named is None:
+        return [path]
+    return [path.with_name(f"{named[1]}.{number}.jsonl") for number in range(1, int(named[2]) + 1)]
+
+
+def _last_written(path: Path) -> float:
+    """When a file's last record was written, in Unix seconds; 0 where it has none, or none can be read."""
+    if not path.is_file():
+        return 0.0
+    with suppress(OSError), path.open("rb") as file:
+        size, tail = file.seek(0, os.SEEK_END), _TAIL_BYTES
+        while size:
+            file.seek(max(0, size - tail))
+            found = _STAMP.findall((b"\n" if tail >= size else b"") + file.read())
+            if found:
+                return float(found[-1])
+            if tail >= size:
+                break
+            tail *= 8
+    return 0.0
 
 
 def _ends_torn(handle: int) -> bool:

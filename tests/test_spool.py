@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 
 from data.errors import ScaleproofError
 from data.spool import SpoolWriter, new_attempt
+from data.store import Store
+from data.study import Study
 
 WRITE_FOREVER = """
 import sys
+import time
 from pathlib import Path
 from data.spool import SpoolWriter
 writer = SpoolWriter(Path(sys.argv[1]))
@@ -68,6 +72,28 @@ def test_later_records_of_a_file_always_carry_a_later_time(tmp_path: Path) -> No
     assert all(isinstance(time, float) for time in times)
     assert len(set(times)) == 200
     assert times == sorted(times, key=lambda time: float(str(time)))
+
+
+def test_a_clock_set_back_between_two_commands_lets_no_older_record_pass_for_the_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, now = Study.create(tmp_path / "study", {}), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600.0)
+    with study.writer() as first, study.run_writer("r")[1] as timed:
+        first.append("trial", trial_id="a", status=None)
+        first.append("trial", trial_id="b", reason="long " * 50_000)
+        timed.append("timing", run_id="r", seconds_per_token=1.0)
+    with first.path.open("ab") as torn:
+        torn.write(b'{"kind":"trial","wr')
+    monkeypatch.setattr(time, "time", lambda: now)
+    for status in ("unresolved", "kept"):
+        with study.writer() as later:
+            later.append("trial", trial_id="a", status=status)
+    with study.run_writer("r")[1] as timed:
+        timed.append("timing", run_id="r", seconds_per_token=2.0)
+    store = Store(study.path)
+    assert store.rows("select status from trials where trial_id = 'a'") == [{"status": "kept"}]
+    assert store.rows("select seconds_per_token from timings") == [{"seconds_per_token": 2.0}]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
