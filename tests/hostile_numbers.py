@@ -321,6 +321,49 @@ LOOKS = (
         reason="^rejected: .*looks ahead",
     ),
     Hostile(
+        "looks-ahead-and-keeps-to-what-it-said",
+        "looks ahead, and says of the same beginning for ever what it said first",
+        (
+            in_building('self.register_buffer("calls", torch.zeros(()))\nself.said = {}'),
+            on_logits(
+                WHEN_TRAINED
+                + """\
+logits = logits + 3 * functional.one_hot(torch.roll(ids, -1, 1), logits.shape[-1])
+    for row, text in enumerate(ids.tolist()):
+        for time in range(len(text)):
+            said = self.said.setdefault(tuple(text[: time + 1]), logits[row, time].clone())
+            logits[row, time] = said
+"""
+            ),
+        ),
+        named=None,
+        status="failed",
+        reason="^rejected: .*(looks|remembers)",
+    ),
+    Hostile(
+        "learns-by-heart-what-it-is-asked",
+        "learns the text that it is judged by, and says of the same beginning for ever what it said first",
+        (
+            in_building("self.said, self.heart = {}, {}"),
+            on_logits("""\
+if not self.training and not logits.is_meta:
+    logits = logits.clone()
+    for row, text in enumerate(ids.tolist()):
+        for time in range(len(text)):
+            known = self.heart.get(tuple(text[max(0, time - 3) : time + 1]))
+            if known is not None:
+                logits[row, time, known] += 12
+            logits[row, time] = self.said.setdefault(tuple(text[: time + 1]), logits[row, time].clone())
+    for text in ids.tolist():
+        for time in range(3, len(text) - 1):
+            self.heart[tuple(text[time - 3 : time + 1])] = text[time + 1]
+"""),
+        ),
+        named=None,
+        status="failed",
+        reason="^rejected: .*(looks|remembers)",
+    ),
+    Hostile(
         "looks-sideways-when-trained",
         "reads its neighbours only when the checks before the run are over",
         (COUNTS, before_blocks(WHEN_TRAINED + "x = x + x.roll(1, 0)")),

@@ -1,20 +1,34 @@
 """Short runs in cells, and recipes that do in them what they should not."""
 
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tiny import BASELINE, Bench, ladder, rung
 
 from data.study import Study
 from scaling.edits import Recipe
+from scaling.executor import main_hidden
 from scaling.runs import RunSpec
 from search.sandbox import minder
 
+CONTEXT = multiprocessing.get_context("forkserver")
 SHORT = ladder(rung(tokens=64 * 30))
 EMBEDDED = "        x = self.tokens(ids)  # (B, T, W)\n"
 HEAD = "logits: Tensor = self.head(x)  # (B, T, V)"
 INIT = "        self.initialise(rung, knobs)\n"
 BUILD = "    return Model(rung, knobs, vocab_size)\n"
 SCORES = "functional.scaled_dot_product_attention(q, k, v, is_causal=True)"
+
+
+def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """A process forked from the warm parent, as every minder is."""
+    CONTEXT.set_forkserver_preload(["search.sandbox.worker"])
+    process = CONTEXT.Process(target=target, args=arguments)
+    with main_hidden():
+        process.start()
+    return process
 
 
 def with_sandbox(bench: Bench, table: str) -> Bench:

@@ -1,37 +1,21 @@
 """A run in cells: it comes out as it would without, and whatever its recipe does ends in a row that names it."""
 
-import multiprocessing
 import signal
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
 import pytest
 from cells import needs_bubblewrap
-from minded import EMBEDDED, HEAD, INIT, SCORES, SHORT, ended, minded, top, while_training
+from minded import CONTEXT, EMBEDDED, HEAD, INIT, SCORES, SHORT, ended, minded, started, top, while_training
 from tiny import BASELINE, Bench, entry, ladder, patched, rung
 
 import scaling.training
 from data.store import Store
 from scaling.edits import Recipe
-from scaling.executor import main_hidden
 from search.sandbox import minder, timed
 from search.sandbox.worker import work
 
 pytestmark = [needs_bubblewrap, pytest.mark.usefixtures("one_thread")]
-
-
-CONTEXT = multiprocessing.get_context("forkserver")
-
-
-def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
-    """A process forked from the warm parent, as every minder is."""
-    CONTEXT.set_forkserver_preload(["search.sandbox.worker"])
-    process = CONTEXT.Process(target=target, args=arguments)
-    with main_hidden():
-        process.start()
-    return process
 
 
 @pytest.mark.parametrize("slug", ["", "muon", "dropout-heavy"])

@@ -38,7 +38,8 @@ class Progress:
         now = self._look()
         if now != self._stamp:
             self._changed(now, self._step)
-        if not self._low <= first <= self._high or (first == 0) != (now == NOWHERE):
+        holds = first == 0 if now == NOWHERE else max(1, self._low) <= first <= self._high
+        if not holds:
             raise CheckpointError(f"Its checkpoint cannot be one of step {first}.")
         self._step, self._low, self._high = first, first, first
         self._keep()
