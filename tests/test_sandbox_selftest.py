@@ -109,8 +109,11 @@ def readable_copy() -> Iterator[Path]:
 
 
 AS_NOBODY = """
+import ctypes, os, tempfile
 from dataclasses import replace
+from pathlib import Path
 from cells import SMALL, said_in_a_cell
+from search.sandbox.bubblewrap import Mount
 from search.sandbox.limits import CellError
 from search.sandbox.selftest import self_test
 
@@ -118,11 +121,24 @@ def allocate(channel):
     held = [b"x" * 2**24 for _ in range(18)]
     channel.recv(len(held))
 
+def fill(channel):
+    for _ in range(8):
+        file = os.open("given", os.O_CREAT | os.O_RDWR)
+        os.unlink("given")
+        os.write(file, b"x" * 2**19)
+    channel.recv(1)
+
+def hide(channel):
+    ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: only root may look now
+    fill(channel)
+
 print(self_test())
-try:
-    said_in_a_cell(allocate, limits=replace(SMALL, memory_bytes=2**28))
-except CellError as error:
-    print(error)
+for work, most in ((allocate, 2**28), (fill, 2**32), (hide, 2**32)):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            said_in_a_cell(work, [Mount(Path(folder), "/made", writable=True)], replace(SMALL, memory_bytes=most))
+        except CellError as error:
+            print(error)
 """
 
 
@@ -139,4 +155,5 @@ def test_a_user_without_rights_has_cells_that_hold_too(readable_copy: Path) -> N
     else:
         pytest.skip("no other user can run this Python or read its packages")
     ran = subprocess.run([*user, python, "-c", AS_NOBODY], capture_output=True, text=True, check=False)
-    assert ran.stdout.splitlines() == ["[]", "It used more than 256.0 MiB of memory."], ran.stderr
+    files = ["It wrote more than 3.0 MiB of files.", "It hid which files it has open."]
+    assert ran.stdout.splitlines() == ["[]", "It used more than 256.0 MiB of memory.", *files], ran.stderr
