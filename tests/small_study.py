@@ -113,7 +113,7 @@ def make_study(path: Path, corpus: Path, recipe: str | None = None, **search: An
 def scaleproof(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        [SCALEPROOF, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        [SCALEPROOF, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=1200
     )
 
 

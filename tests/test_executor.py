@@ -131,7 +131,7 @@ def test_workers_do_not_outlive_their_parent(bench: Bench) -> None:
             parent.kill()
     assert parent.returncode == -signal.SIGKILL
     assert len(below) >= 3
-    _, alive = psutil.wait_procs(below, timeout=30)
+    _, alive = psutil.wait_procs(below, timeout=120)
     for process in alive:
         process.kill()
     assert alive == []

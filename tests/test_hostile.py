@@ -108,7 +108,7 @@ def drive(stage: Stage, parts: list[tuple[Path, str, list[RunSpec]]]) -> dict[An
         env=environment,
         capture_output=True,
         check=False,
-        timeout=300,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr.decode()
     errors: dict[Any, str | None] = pickle.loads(done.stdout)
@@ -197,7 +197,7 @@ def test_where_there_is_no_sandbox_nothing_runs(tmp_path: Path) -> None:
         "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{api.getsockname()[1]}",
     }
     call = [str(SCALEPROOF), "search", str(study.path), "--proposer", "claude", "--workers", "1"]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode in {1, 2}
     assert "bubblewrap" in done.stderr
     assert "Traceback" not in done.stderr

@@ -115,12 +115,15 @@ def test_a_claim_that_holds_at_full_length_alone_falls(tmp_path: Path) -> None:
     assert "the claim falls" in landing["reason"]
 
 
-@pytest.mark.parametrize(("own", "word"), [(10.0, "invalid"), (7.0, "transfers"), (None, "transfers")])
+@pytest.mark.parametrize(
+    ("own", "baseline", "word"),
+    [(10.0, 10.0, "invalid"), (7.0, 10.0, "transfers"), (None, 10.0, "transfers"), (0.9, 0.9, "transfers")],
+)
 def test_a_timing_that_flatters_an_arm_against_its_own_runs_does_not_count(
-    tmp_path: Path, own: float | None, word: str
+    tmp_path: Path, own: float | None, baseline: float, word: str
 ) -> None:
     def seconds(knobs: Mapping[str, float]) -> float | None:
-        return own if knobs else 10.0
+        return own if knobs else baseline
 
     half = World(GAINS, seconds=seconds, timed=lambda knobs: math.log(0.5))
     bench = Bench.make(tmp_path / "study", half, rungs=2)

@@ -110,7 +110,7 @@ def test_nothing_of_the_training_lives_while_its_weights_are_judged(
 
     def watched(*arguments: Any) -> float:
         lingering = [one for one in psutil.Process().children(recursive=True) if named(one) == "lingerer"]
-        alive.extend(psutil.wait_procs(lingering, timeout=10)[1])
+        alive.extend(psutil.wait_procs(lingering, timeout=60)[1])
         return judged(*arguments)
 
     monkeypatch.setattr(minder, "judged", watched)

@@ -34,8 +34,8 @@ def test_a_command_that_is_stopped_at_once_ends_without_another_word(tmp_path: P
         assert any("Stopping" in line for line in process.stderr)
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
         script.gate.set()
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == "Stopped. What has ended is kept; give the same command again to continue."
-    assert not psutil.wait_procs(started, timeout=30)[1], "it left processes behind"
+    assert not psutil.wait_procs(started, timeout=120)[1], "it left processes behind"

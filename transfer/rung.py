@@ -24,6 +24,8 @@ SHARD = "final"
 RUNG_SEEDS = 10_000
 FLATTERY = 1.5
 """How many times faster than in its own runs an arm may be timed. Their clocks are noisy: runs share a machine."""
+LEAST_SECONDS = 1.0
+"""Of the clocks of shorter runs nothing is told: one moment in which the machine is busy can be half of such a run."""
 HALF, TWO, AA, TIMING, LANDING, PLAN = 2_000, 2_500, 3_000, 4_000, 5_000, 6_000
 
 Losses = NDArray[np.float64]
@@ -222,12 +224,12 @@ class RungMeasurement:
 
 
 def _flattered(timed: Losses, arm: Sequence[RunResult], baseline: Sequence[RunResult]) -> str:
-    """How the arm's own runs contradict its timing; empty where they do not, or where one pair alone could tell.
+    """How the arm's own runs contradict its timing; empty where they do not, or where fewer than two pairs can tell.
 
     timed: ln(seconds per token, arm / baseline). Of the pairs' own ratios the lower median counts, in the arm's favour.
     """
     pairs = [(one.seconds, other.seconds) for one, other in zip(arm, baseline, strict=True)]
-    own = [math.log(one / other) for one, other in pairs if one > 0 and other > 0]
+    own = [math.log(one / other) for one, other in pairs if min(one, other) >= LEAST_SECONDS]
     if len(own) < 2:
         return ""
     claimed, took = float(timed.mean()), statistics.median_low(own)
