@@ -44,8 +44,8 @@ def judged(talk: Talk, copied: Talk, trained: Trained, tokens: TokenSet, spec: R
     for one in (talk, copied):
         one.hear("ready")
     mixed = spec.setting.ladder.precision == "bf16-mixed"
+    _require_same(asking(talk), trained, MIXED_SAME if mixed else LEAK_TOLERANCE)
     for one in (talk, copied):
-        _require_same(asking(one), trained, MIXED_SAME if mixed else LEAK_TOLERANCE)
         one.hush()
     batch_size = spec.rung.batch_size // spec.rung.devices
     asked = Asked(asking(talk), asking(copied))
