@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,11 +40,12 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
     They are the mean over the schedule, on batches as large as those that one device trains on.
 
     Raises:
-        RecipeError: when the model or its training loss does not run on the meta device, or its logits have the wrong
-            shape.
+        RecipeError: when the model or its training loss does not run on the meta device, its logits have the wrong
+            shape, or nothing of it can be counted.
     """
     knobs = recipe.resolve(rung, base)
-    with torch.device("meta"):
+    # What the recipe compiles runs as it is written: inductor fails on this device.
+    with torch.compiler.set_stance("force_eager"), torch.device("meta"):
         model = recipe.build_model(rung, knobs, vocab_size)
         ids = torch.zeros(rung.batch_size // rung.devices, rung.context + 1, dtype=torch.long)
         try:
@@ -62,6 +64,12 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
                 f"The recipe's training step fails at rung {rung.name}: training_loss must also run on the meta "
                 f"device: no .item(), no data-dependent shapes ({said(error)})."
             ) from error
+    if not 0 < flops < math.inf:
+        raise RecipeError(
+            f"The recipe's training step counts {flops:g} FLOPs per token at rung {rung.name}, so what it costs is not "
+            "known. They are counted on the meta device: do there what is done elsewhere, and by torch's own matrix "
+            "products, convolutions and attention."
+        )
     return Shape(*count_params(model), flops)
 
 

@@ -21,7 +21,23 @@ MEAN_OVER_BATCH = patched(EMBEDDED, EMBEDDED + "        x = x - x.mean(0, keepdi
 HIDDEN_BY_ZEROS = patched(INIT, INIT + "        for p in self.parameters():\n            nn.init.zeros_(p)\n", NO_MASK)
 WRONG_SHAPE = patched(HEAD, "logits = self.head(x)[:, :, 1:]")
 NOT_FINITE = patched(HEAD, "logits = self.head(x) / 0")
-NEGATIVE_ROOT = patched(HEAD, "logits = self.head(x) * (self.norm.weight.min() - 0.5).sqrt()", NO_MASK)
+NEGATIVE_ROOT = patched(
+    INIT,
+    "        self.heat = nn.Parameter(torch.ones(8, 8))\n" + INIT,
+    patched(HEAD, "logits = self.head(x) * self.heat.sqrt().sum()", NO_MASK),
+)
+ROOT_OF_A_VECTOR = patched(HEAD, "logits = self.head(x) * (self.norm.weight.min() - 0.5).sqrt()")
+POWER = patched(
+    INIT,
+    "        self.power = nn.Parameter(torch.full((1,), 2.0))\n" + INIT,
+    patched(HEAD, "logits = self.head(functional.relu(x) ** self.power)"),
+)
+NEVER = "torch.arange(257, device=x.device) == 255"
+NEVER_USED = patched(HEAD, f"logits = self.head(x).masked_fill({NEVER}, -float('inf'))")
+MASK_LOOKS_AHEAD = patched(
+    HEAD, f"logits = self.head(x).masked_fill(({NEVER}) & (ids[:, -1:, None] % 2 == 0), -float('inf'))"
+)
+COMPILED = patched(HEAD, "logits = torch.compile(lambda x: self.head(x) * 2)(x)")
 TOP_ONLY = patched(INIT, "        assert rung.depth < 9, 'too deep'\n" + INIT)
 UNUSED = patched(INIT, "        self.unused, self.lost = (nn.Linear(2, 2) for _ in range(2))\n" + INIT)
 OWN_LOSS = "\n\ndef training_loss(model, inputs, targets):\n    return {}\n"
@@ -32,6 +48,8 @@ MICRO_BATCHES = Recipe(
 NO_RATE = patched("    return optimizer\n", "    del optimizer.param_groups[0]['lr']\n    return optimizer\n")
 DETACHED = Recipe(BASELINE.source + OWN_LOSS.format("model(inputs).detach().mean()"))
 
+SAMPLE = torch.arange(34).view(2, 17)
+
 REJECTED = [
     (NO_MASK, "looks ahead: its logits change with tokens that come later"),
     (NEXT_TOKEN, "looks ahead"),
@@ -40,7 +58,9 @@ REJECTED = [
     (MEAN_OVER_BATCH, "looks sideways: its logits change with another sequence of the batch"),
     (WRONG_SHAPE, r"returns logits of shape \(1, 16, 256\)"),
     (NOT_FINITE, "not finite before any training"),
-    (NEGATIVE_ROOT, "cannot be tested for looking ahead: with fresh weights its logits are not finite"),
+    (NEGATIVE_ROOT, "cannot be tested for looking ahead: with fresh weights its logits are not finite.* clamp"),
+    (patched(SCORES, SCORES.replace(", is_causal=True", ""), ROOT_OF_A_VECTOR), "looks ahead"),
+    (MASK_LOOKS_AHEAD, "looks ahead"),
     (UNUSED, r"No gradient reaches unused.weight, unused.bias, lost.weight and 1 more: every trainable parameter"),
     (NO_LOSS, "training loss is not finite at the first step"),
     (DETACHED, "first training step fails: RuntimeError: element 0 of tensors does not require grad"),
@@ -55,8 +75,9 @@ def test_a_recipe_is_rejected_by_name(recipe: Recipe, said: str) -> None:
         check(load(recipe), ladder(), 257)
 
 
-def test_the_baseline_passes() -> None:
-    check(load(BASELINE), ladder(), 257)
+@pytest.mark.parametrize("recipe", [BASELINE, ROOT_OF_A_VECTOR, POWER, NEVER_USED, COMPILED])
+def test_an_honest_recipe_passes(recipe: Recipe) -> None:
+    check(load(recipe), ladder(), 257, SAMPLE)
 
 
 def test_a_training_loss_may_split_its_batch() -> None:

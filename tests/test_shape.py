@@ -134,6 +134,21 @@ def test_a_training_loss_that_must_see_numbers_is_told_what_to_do(loss: str) -> 
         measure(training(loss), SMALL, SMALL, VOCABULARY)
 
 
+def test_a_model_of_which_nothing_is_counted_is_rejected() -> None:
+    loss = "return model(inputs).var() if inputs.is_cpu else model.head.weight.var()"
+    with pytest.raises(RecipeError, match=r"counts 0 FLOPs per token at rung a, .* counted on the meta device: do"):
+        measure(training(loss), SMALL, SMALL, VOCABULARY)
+
+
+def test_what_is_compiled_is_counted_as_it_is_written() -> None:
+    compiled = patched("functional.gelu(h)", "activation(h)")
+    plain = compiled.source + "\n\ndef activation(h):\n    return functional.gelu(h @ h.mT) @ h\n"
+    sizes = [
+        measure(load(plain + by), SMALL, SMALL, VOCABULARY) for by in ("", "activation = torch.compile(activation)\n")
+    ]
+    assert sizes[0] == sizes[1]
+
+
 def test_what_a_recipe_remembers_of_being_counted_is_not_there_in_training(bench: Bench) -> None:
     latched = patched(
         '    warmup = knobs["warmup_share"]\n',
