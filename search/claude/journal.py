@@ -29,6 +29,7 @@ from search.claude.rows import (
 # Words in the place of a stop reason for rows that are no answer.
 ASKED, LOST, WITHDRAWN, REJECTED, IN_BATCH = "asked", "lost", "withdrawn", "rejected", "in_batch"
 _NO_ANSWER = frozenset({ASKED, WITHDRAWN, REJECTED, IN_BATCH})
+OWN_WORDS = frozenset({*_NO_ANSWER, LOST})
 
 _PAGE = 400
 _COLUMNS = tuple(KINDS["llm_call"].columns)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 Block = dict[str, Any]
+
+# What is nested deeper can neither be written down nor sent back.
+_DEEPEST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +84,43 @@ class Answer:
     def tool_calls(self) -> list[Block]:
         """The tool_use blocks, in their order."""
         return [block for block in self.content if block.get("type") == "tool_use"]
+
+
+def usable(content: object) -> list[Block]:
+    """The blocks of an answer that can be acted on and said back, others left out.
+
+    Text has a text, and a tool call a name and an id; an input that is no object becomes empty.
+    """
+    blocks = content if isinstance(content, list) else []
+    return [_whole(block) for block in blocks if isinstance(block, dict) and _is_usable(block)]
+
+
+def deep(value: object) -> bool:
+    """Whether a JSON value is nested too deep to be handled."""
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [part for one in layer for part in _parts(one)]
+    return bool(layer)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _is_usable(block: Block) -> bool:
+    kind = block.get("type")
+    if kind == "tool_use":
+        return bool(_is_name(block.get("id")) and _is_name(block.get("name")))
+    return isinstance(kind, str) and (kind != "text" or isinstance(block.get("text"), str)) and not deep(block)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def _whole(block: Block) -> Block:
+    if block["type"] != "tool_use" or isinstance(block.get("input"), dict):
+        return block
+    return {**block, "input": {}}

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search.claude.messages import Answer, Request
+from search.claude.messages import Answer, Request, usable
 
-_NAMED = ("purpose", "model", "exchange", "slug")
+_NAMED = ("purpose", "model", "exchange", "slug", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def _requests(detail: dict[str, Any]) -> dict[str, Request]:
 def unasked(told: dict[str, Any]) -> Request:
     """A request as far as a row names it."""
     key, purpose, model = (told.get(name) or "" for name in ("key", "purpose", "model"))
-    exchange, slug = told.get("exchange"), told.get("slug")
-    return Request(key=key, purpose=purpose, model=model, messages=[], max_tokens=1, exchange=exchange, slug=slug)
+    exchange, slug, most = told.get("exchange"), told.get("slug"), told.get("max_tokens") or 1
+    return Request(key=key, purpose=purpose, model=model, messages=[], max_tokens=most, exchange=exchange, slug=slug)
 
 
 def recorded_answer(row: dict[str, Any]) -> Answer:
@@ -97,7 +97,7 @@ def recorded_answer(row: dict[str, Any]) -> Answer:
     told = detail_of(row)
     return Answer(
         key=row["request_id"],
-        content=told.get("content", []),
+        content=usable(told.get("content")),
         stop_reason=row["stop_reason"],
         model=row["model"],
         refusal_category=row["refusal_category"],

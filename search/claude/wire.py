@@ -105,7 +105,7 @@ class Wire:
         with create(**request.body(), stream=True) as stream:
             name = stream.response.headers.get("request-id")
             for event in stream:
-                message.add(event.to_dict())
+                message.add(event.to_dict(warnings=False))
         if not message.whole:
             raise TroubleError("the answer ended early")
         return message, name
