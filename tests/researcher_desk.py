@@ -16,7 +16,9 @@ from scaling.edits import EditError
 from scaling.knobs import Knob
 from search.catalogue.proposer import CATEGORIES
 from search.claude.calls import Caller, Journal, Prices
+from search.claude.course import Courses
 from search.claude.proposer import ClaudeProposer
+from search.claude.researcher import met_by
 from search.claude.settings import ClaudeSettings
 from search.proposals import Outcome, Proposal, TrialStatus
 
@@ -33,6 +35,7 @@ class Desk:
         self.server = MessagesServer(self._answer)
         self.said: list[str] = []
         self.callers: list[Caller] = []
+        self.courses: list[Courses] = []
 
     def _answer(self, body: dict[str, Any]) -> Reply:
         return self.script(body)
@@ -45,8 +48,7 @@ class Desk:
         categories: Sequence[str] = CATEGORIES,
         **settings: Any,
     ) -> ClaudeProposer:
-        for one in self.callers:
-            one.close()
+        self.close()
         journal = Journal(self.study)
         caller = Caller(
             journal=journal,
@@ -60,6 +62,7 @@ class Desk:
             retries=0,
         )
         self.callers.append(caller)
+        self.courses.append(Courses(self.study, met_by(journal)))
         read = ClaudeSettings.read({"models": [FIRST, SECOND], **settings})
         return ClaudeProposer(
             self.study,
@@ -67,11 +70,18 @@ class Desk:
             KNOBS,
             caller,
             read,
+            courses=self.courses[-1],
             categories=categories,
             rungs=ladder().rungs,
             say=self.said.append,
             recorded=lambda key: journal.answer(key) is not None,
         )
+
+    def close(self) -> None:
+        for caller in self.callers:
+            caller.close()
+        for courses in self.courses:
+            courses.close()
 
     def rows(self) -> list[dict[str, Any]]:
         return Store(self.study.path).rows("select * from llm_calls order by written_at")
@@ -88,8 +98,7 @@ def open_desk(folder: Path) -> Iterator[Desk]:
     try:
         yield desk
     finally:
-        for one in desk.callers:
-            one.close()
+        desk.close()
         desk.server.close()
 
 

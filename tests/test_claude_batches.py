@@ -14,7 +14,7 @@ import pytest
 from claude_desk import Desk, opened_desk, request
 from messages_server import Reply, error, refusal, text
 
-from search.claude.calls import BudgetSpentError, Request, StoppedError
+from search.claude.calls import BudgetSpentError, KeyRefusedError, Request, StoppedError
 
 BATCHES = "/v1/messages/batches"
 
@@ -53,15 +53,48 @@ def test_answers_come_in_order_at_half_the_price_one_row_each(desk: Desk) -> Non
 
 
 def test_requests_that_got_no_message_say_so_and_cost_nothing(desk: Desk) -> None:
-    desk.replies = [Reply(batch="expired"), Reply(batch="canceled"), error(500), refusal(), text("fine")]
+    long = error(400, "prompt is too long: 9 tokens > 8 maximum")
+    desk.replies = [Reply(batch="expired"), Reply(batch="canceled"), error(400), refusal(), text("fine"), long]
     caller = desk.caller()
-    answers = caller.ask_batch(requests(1, 2, 3, 4, 5))
+    answers = caller.ask_batch(requests(1, 2, 3, 4, 5, 6))
     told = [answer.stop_reason for answer in answers]
-    assert told == ["expired", "canceled", "errored", "refusal", "end_turn"]
-    assert answers[2].error == "Internal server error"
+    assert told == ["rejected", "rejected", "rejected", "refusal", "end_turn", "errored"]
+    assert "(expired)" in answers[0].error
+    assert "(400: Invalid request)" in answers[2].error
     assert answers[3].refusal_category == "frontier_llm"
     assert caller.spent_usd == pytest.approx(answers[3].cost_usd + answers[4].cost_usd)
-    assert desk.caller().ask_batch(requests(1, 2, 3, 4, 5)) == answers
+    assert desk.caller().ask_batch(requests(1, 2, 3, 4, 5, 6)) == answers
+    assert len(desk.server.asked(BATCHES)) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 529])
+def test_what_passes_is_asked_again_in_another_batch_and_the_others_answers_are_kept(desk: Desk, status: int) -> None:
+    desk.replies = [text("one"), *[error(status)] * 3, text("three"), text("two")]
+    caller = desk.caller()
+    answers = caller.ask_batch(requests(1, 2, 3))
+    assert [answer.text() for answer in answers] == ["one", "two", "three"]
+    assert [len(one.body["requests"]) for one in desk.server.asked(BATCHES)] == [3, 2, 1]
+    assert [f"({status}); try" in line for line in desk.said if "try" in line] == [True, True]
+    assert caller.spent_usd == pytest.approx(sum(answer.cost_usd for answer in answers))
+    assert desk.caller().ask_batch(requests(1, 2, 3)) == answers
+
+
+def test_told_to_stop_while_what_passes_is_waited_out_nothing_is_written_down_as_an_answer(desk: Desk) -> None:
+    desk.replies = [error(529), text("one")]
+    with pytest.raises(StoppedError):
+        desk.caller(wait=lambda seconds: seconds < 5).ask_batch(requests(1))
+    desk.stopping.clear()
+    assert [one.text() for one in desk.caller().ask_batch(requests(1))] == ["one"]
+
+
+@pytest.mark.parametrize("reply", [error(401), error(402), error(403), error(400, "Your credit balance is too low.")])
+def test_an_account_that_may_not_spend_ends_the_asking_and_leaves_the_requests(desk: Desk, reply: Reply) -> None:
+    desk.replies = [text("one"), reply]
+    with pytest.raises(KeyRefusedError):
+        desk.caller().ask_batch(requests(1, 2))
+    answers = desk.caller().ask_batch(requests(1, 2))
+    assert [one.text() for one in answers] == ["one", "as you like"]
+    assert [len(one.body["requests"]) for one in desk.server.asked(BATCHES)] == [2, 1]
 
 
 def test_no_batch_is_made_that_could_pass_the_limit(desk: Desk) -> None:

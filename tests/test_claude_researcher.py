@@ -15,7 +15,9 @@ from tiny import BASELINE, ladder
 
 from data.study import Study
 from search.claude.calls import Caller, Journal, Prices
+from search.claude.course import Courses
 from search.claude.proposer import ClaudeProposer
+from search.claude.researcher import met_by
 from search.claude.settings import ClaudeSettings
 
 
@@ -117,10 +119,13 @@ def test_a_batch_asks_for_several_categories_at_once(desk: Desk) -> None:
 @pytest.mark.skipif("ANTHROPIC_API_KEY" not in os.environ, reason="asks the real service, which needs a key")
 def test_one_real_exchange(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", {})
-    caller = Caller(journal=Journal(study), prices=Prices.read(), max_usd=1.0, say=print, stopping=threading.Event())
+    journal = Journal(study)
+    courses = Courses(study, met_by(journal))
+    caller = Caller(journal=journal, prices=Prices.read(), max_usd=1.0, say=print, stopping=threading.Event())
     settings = ClaudeSettings.read({"proposals_per_request": 2, "efforts": ["low"]})
-    proposer = ClaudeProposer(study, BASELINE, KNOBS, caller, settings, rungs=ladder().rungs)
+    proposer = ClaudeProposer(study, BASELINE, KNOBS, caller, settings, courses=courses, rungs=ladder().rungs)
     proposals = asked_for(proposer, 2)
     caller.close()
+    courses.close()
     assert any(applies(one) for one in proposals)
     assert all(one.proposer is None for one in proposals)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anthropic
+import httpx2
 
 from search.claude.answers import answered
-from search.claude.backoff import Patience, persist
+from search.claude.backoff import Patience, TroubleError, persist
 from search.claude.budget import Budget
-from search.claude.errors import RequestRefusedError
+from search.claude.errors import ContextFullError, KeyRefusedError, RequestRefusedError
 from search.claude.flight import Flight
-from search.claude.journal import LOST, Journal
+from search.claude.journal import LOST, REJECTED, Journal
 from search.claude.messages import Answer, Request
 from search.claude.prices import Prices
 from search.claude.rows import Batch, LostBatch
@@ -27,6 +31,17 @@ _FIRST_LOOK_SECONDS = 5.0
 _LONGEST_LOOK_SECONDS = 300.0
 # By how much the service's clock and this machine's may differ, with the longest that a request is under way.
 _CLOCKS_SECONDS = 3600.0
+# A request of a batch ends in an error without a status: those that other requests get with the same type.
+_STATUS = {
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "timeout_error": 408,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "overloaded_error": 529,
+}
 
 
 class Batches:
@@ -49,14 +64,15 @@ class Batches:
         self._budget = budget
         self._prices = prices
         self._patience = patience
+        self._between = replace(patience, wait=self._rested)
 
     def ask(self, requests: list[Request]) -> list[Answer]:
-        """The answers in the order of the requests; see `Caller.ask_batch`."""
-        for batch in self._journal.open_batches():
-            if {request.key for request in self._unanswered(requests)} & {one.key for one in batch.requests.values()}:
-                self._collect(batch)
-        while left := self._unanswered(requests):
-            self._collect(self._begun(left))
+        """The answers in the order of the requests; see `Caller.ask_batch`.
+
+        One that the service does not take, or has not come to, has the stop reason rejected, one that is too long
+        errored. One that met an error that passes is asked again.
+        """
+        persist(self._between, lambda: self._gather(requests))
         return [self._recorded(request) for request in requests]
 
     def holds(self, request: Request) -> bool:
@@ -64,13 +80,38 @@ class Batches:
         open_ = [one.key for batch in self._journal.open_batches() for one in batch.requests.values()]
         return request.key in open_ or persist(self._patience, lambda: self._taken_up([request])) is not None
 
-    def _unanswered(self, requests: list[Request]) -> list[Request]:
-        return [request for request in requests if self._journal.answer(request.key) is None]
+    def _gather(self, requests: list[Request]) -> None:
+        wanted = {request.key for request in requests}
+        for batch in self._journal.open_batches():
+            if wanted & {one.key for one in batch.requests.values()}:
+                self._collect(batch)
+        while left := self._unsettled(requests):
+            try:
+                batch = self._begun(left)
+            except RequestRefusedError as refused:
+                for request in left:
+                    self._turned_down(request, refused)
+                return
+            self._collect(batch)
+
+    def _unsettled(self, requests: Iterable[Request]) -> list[Request]:
+        return [request for request in requests if self._known(request) is None]
+
+    def _known(self, request: Request) -> Answer | None:
+        """The recorded answer; where the service did not take the request, one that says so."""
+        refused = self._journal.rejection(request.key)
+        if refused is not None and refused.model == request.model:
+            return _empty(request, "errored" if refused.too_long else REJECTED, refused.reason)
+        return self._journal.answer(request.key)
 
     def _recorded(self, request: Request) -> Answer:
-        answer = self._journal.answer(request.key)
+        answer = self._known(request)
         assert answer is not None, f"{request.key} was collected without an answer"
         return answer
+
+    def _rested(self, seconds: float) -> bool:
+        self._rest(seconds)
+        return False
 
     def _begun(self, requests: list[Request]) -> Batch:
         return persist(self._patience, lambda: self._taken_up(requests) or self._create(requests))
@@ -130,20 +171,27 @@ class Batches:
         return any(custom_id in lost.requests for custom_id, _ in results)
 
     def _collect(self, batch: Batch) -> None:
+        """Take the results of a batch; raises what it met that a later batch may not meet."""
         missing = "the batch holds no result for it"
+        again: dict[str, Exception] = {}
         try:
             self._wait(batch.batch_id)
             for custom_id, result in self._call(lambda: self._results(batch.batch_id)):
                 request = batch.requests.get(custom_id)
-                if request is not None and self._journal.answer(request.key) is None:
-                    self._take(request, result)
+                if request is not None and self._known(request) is None:
+                    try:
+                        self._take(request, result)
+                    except (TroubleError, KeyRefusedError) as error:
+                        again[request.key] = error
         except RequestRefusedError as gone:
             # Results are kept for 29 days.
             missing = str(gone)
-        lost = self._unanswered(list(batch.requests.values()))
+        lost = [one for one in self._unsettled(batch.requests.values()) if one.key not in again]
         for request in lost:
-            self._failed(request, LOST, missing)
+            self._journal.record(request, _empty(request, LOST, missing))
         self._journal.end_batch(batch, lost=bool(lost))
+        if again:
+            raise next(iter(again.values()))
 
     def _wait(self, name: str) -> None:
         pause = _FIRST_LOOK_SECONDS
@@ -164,21 +212,35 @@ class Batches:
         return [(one.custom_id, one.result.to_dict()) for one in results]
 
     def _take(self, request: Request, result: dict[str, Any]) -> None:
-        if result["type"] != "succeeded":
-            told = result.get("error", {}).get("error", {}).get("message", "")
-            self._failed(request, result["type"], self._wire.hide(told))
+        if result["type"] == "succeeded":
+            message, factor = Message.of(result["message"]), self._prices.batch_factor
+            price, name = self._prices.of(request.model), result["message"]["id"]
+            self._journal.record(request, answered(request, message, price, factor=factor, name=name))
             return
-        message = Message.of(result["message"])
-        price = self._prices.of(request.model)
-        name = result["message"]["id"]
-        self._journal.record(request, answered(request, message, price, factor=self._prices.batch_factor, name=name))
+        try:
+            self._wire.call(lambda: _raise(result))
+        except RequestRefusedError as refused:
+            self._turned_down(request, refused)
 
-    def _failed(self, request: Request, stop_reason: str, error: str) -> Answer:
-        answer = Answer(key=request.key, content=[], stop_reason=stop_reason, model=request.model, error=error)
-        return self._journal.record(request, answer)
+    def _turned_down(self, request: Request, refused: RequestRefusedError) -> None:
+        self._journal.reject(request, str(refused), too_long=isinstance(refused, ContextFullError))
 
     def _call(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 (whatever the SDK gives)
         return persist(self._patience, lambda: self._wire.call(ask))
+
+
+def _raise(result: dict[str, Any]) -> NoReturn:
+    """Raise the SDK's error for what a request of a batch ended in, so that it is told as that of any other."""
+    if result["type"] != "errored":
+        raise RequestRefusedError(f"The service did not come to the request ({result['type']}).")
+    body = result["error"]
+    sent = httpx2.Request("POST", "/v1/messages/batches")
+    response = httpx2.Response(_STATUS.get(body["error"]["type"], 400), request=sent)
+    raise anthropic.APIStatusError("", response=response, body=body)
+
+
+def _empty(request: Request, stop_reason: str, error: str) -> Answer:
+    return Answer(key=request.key, content=[], stop_reason=stop_reason, model=request.model, error=error)
 
 
 def _size(batch: MessageBatch) -> int:

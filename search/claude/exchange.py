@@ -12,7 +12,9 @@ from typing import Any
 
 from scaling.edits import Recipe
 from search.claude.calls import Answer, BudgetSpentError, Caller, ContextFullError, Request, RequestRefusedError
+from search.claude.course import exchange_name
 from search.claude.echo import repeatable
+from search.claude.journal import REJECTED
 from search.claude.parse import InvalidCallError, proposal, read_proposal, skip, slug_of
 from search.claude.prompt import Block, Prompt, Wish
 from search.claude.reading import Library, check_question
@@ -75,7 +77,7 @@ class Exchange:
     @property
     def name(self) -> str:
         """Its name in the store."""
-        return f"e{self.number:04d}"
+        return exchange_name(self.number)
 
     @property
     def not_taken(self) -> list[str]:
@@ -139,6 +141,9 @@ class Exchange:
 
         library: answers the questions; None where none are answered.
         """
+        if answer.stop_reason == REJECTED:
+            self.turned_down(RequestRefusedError(answer.error))
+            return False
         self._heard = True
         self.cost_usd += answer.cost_usd
         if answer.stop_reason in _USELESS:
@@ -219,10 +224,6 @@ def run_together(exchanges: Sequence[Exchange], settings: ClaudeSettings, caller
         requests = [exchange.opening(attempts(settings, exchange.number)[place]) for exchange in waiting]
         try:
             answers = caller.ask_batch(requests)
-        except RequestRefusedError as error:
-            for exchange in waiting:
-                exchange.turned_down(error)
-            continue
         except BudgetSpentError as error:
             for exchange in waiting:
                 exchange.stop_spending(error)

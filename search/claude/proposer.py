@@ -18,6 +18,7 @@ from scaling.ladder import Rung
 from search.catalogue import CATALOGUE
 from search.catalogue.proposer import CATEGORIES
 from search.claude.calls import Caller, KeyRefusedError, ServiceDownError
+from search.claude.course import Course, Courses
 from search.claude.digest import digest
 from search.claude.exchange import Exchange, run_together
 from search.claude.larger import larger_rungs
@@ -48,12 +49,15 @@ class ClaudeProposer:
         caller: Caller,
         settings: ClaudeSettings,
         *,
+        courses: Courses,
         categories: Sequence[str] = CATEGORIES,
         rungs: Sequence[Rung] = (),
         say: Callable[[str], None] = lambda line: None,
         recorded: Callable[[str], bool] = lambda key: False,
     ) -> None:
         """knobs: the baseline's, with their values and rules. rungs: the ladder's. say: shows a line to the user.
+
+        courses: how earlier exchanges were begun; the settings are those of exchanges that begin from now on.
 
         recorded: whether a request of that key is answered from the journal, so that nothing need be looked up for it.
 
@@ -62,7 +66,8 @@ class ClaudeProposer:
         self._study, self._baseline, self._caller, self._settings, self._say = study, baseline, caller, settings, say
         self._prompt = Prompt(baseline, knobs, categories, rungs, _brief(study.path, settings.brief))
         self._repairs = Repairs(self._prompt, baseline, caller, settings)
-        self._recorded = recorded
+        self._recorded, self._courses = recorded, courses
+        self._course = Course.of(settings, 1)
         self._store = Store(study.path, patience_seconds=60)
         self._larger: list[str] | None = None
         self._proposing = threading.Lock()
@@ -74,9 +79,8 @@ class ClaudeProposer:
 
     @property
     def batch(self) -> int:
-        """The most proposals to ask for at a time."""
-        together = self._settings.requests_per_batch if self._settings.batch else 1
-        return self._settings.proposals_per_request * together
+        """The most proposals to ask for at a time, as it was where the next exchange has been begun."""
+        return (self._course if self._waiting else self._next(1)).most
 
     def account(self) -> str:
         """What all requests of the study have cost, in a few words; any thread may ask."""
@@ -119,11 +123,14 @@ class ClaudeProposer:
         def account(room: int) -> str:
             return digest(history, larger, room)
 
-        if self._settings.batch:
-            exchanges = self._together(count, account)
+        self._course = course = self._next(count)
+        self._courses.begin(self._exchanges + 1, course)
+        settings = course.over(self._settings)
+        exchanges = [self._exchange(share, settings, account) for share in course.shares()]
+        if course.batch:
+            run_together(exchanges, settings, self._caller)
         else:
-            exchanges = [self._exchange(count, account)]
-            with Library(self._study, self._baseline, self._settings.query) as library:
+            with Library(self._study, self._baseline, settings.query) as library:
                 exchanges[0].run(self._caller, library)
         self._require_service(exchanges)
         return [proposal for exchange in exchanges for proposal in self._ended(exchange)]
@@ -139,18 +146,13 @@ class ClaudeProposer:
                 raise ProposerGoneError(f"{why}, {in_a_row} exchanges in a row; run the same command again later.")
         self._not_taken = in_a_row
 
-    def _exchange(self, count: int, account: Callable[[int], str]) -> Exchange:
-        self._exchanges += 1
-        wanted = min(count, self._settings.proposals_per_request)
-        wish = self._prompt.wish(self._exchanges, wanted, questions=not self._settings.batch)
-        return Exchange(self._prompt, self._baseline, self._settings, wish, account=account, recorded=self._recorded)
+    def _next(self, count: int) -> Course:
+        return self._courses.begun(self._exchanges + 1) or Course.of(self._settings, count)
 
-    def _together(self, count: int, account: Callable[[int], str]) -> list[Exchange]:
-        each = self._settings.proposals_per_request
-        shares = [min(each, count - start) for start in range(0, count, each)]
-        exchanges = [self._exchange(share, account) for share in shares]
-        run_together(exchanges, self._settings, self._caller)
-        return exchanges
+    def _exchange(self, count: int, settings: ClaudeSettings, account: Callable[[int], str]) -> Exchange:
+        self._exchanges += 1
+        wish = self._prompt.wish(self._exchanges, count, questions=not settings.batch)
+        return Exchange(self._prompt, self._baseline, settings, wish, account=account, recorded=self._recorded)
 
     def _ended(self, exchange: Exchange) -> list[Proposal]:
         """The proposals of an exchange, each with its share of the cost; what stands in for them cost nothing."""
