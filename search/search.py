@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from data.schema import KINDS
 from scaling.edits import EditError, Recipe
 from scaling.lab import Lab
 from scaling.stopping import StoppedError
@@ -22,6 +23,8 @@ from search.wanted import Wanted
 
 LEAD = 2
 """Trials for each worker that are to wait in the queue: the next are asked for before fewer do."""
+
+_NOT_OF_IT = "It was begun, and is not part of the search that was finished."
 
 Door = Callable[[Recipe], str | None]
 """Says in one sentence what an edited recipe must not be run for, or None."""
@@ -84,6 +87,7 @@ class Search:
         self._finish()
         if asking.gone is not None:
             raise asking.gone
+        self._settle_others()
         return self.trials
 
     def _work(self, asking: Asking) -> None:
@@ -213,6 +217,16 @@ class Search:
             if trial.twin is not None:
                 trial.reason = f"It yields the same recipe as {trial.twin.trial_id}, which was {trial.twin.status}."
                 self._record(trial)
+        self.lab.writer.flush()
+        self.lab.store.ingest()
+
+    def _settle_others(self) -> None:
+        """End what earlier commands began, with another proposer maybe, and this search has no place for."""
+        own = {trial.trial_id for trial in self.trials}
+        columns = ", ".join(KINDS["trial"].columns)
+        for row in self.lab.store.rows(f"select {columns} from trials where status is null"):
+            if row["trial_id"] not in own:
+                self.lab.writer.append("trial", **row | {"status": "unresolved", "reason": _NOT_OF_IT})
         self.lab.writer.flush()
         self.lab.store.ingest()
 

@@ -165,6 +165,31 @@ def test_trials_under_way_are_in_the_store_and_those_that_ended_stay_so(tmp_path
     assert statuses() == {"weight-decay-0": "kept", "init-std-1": "dropped"}
 
 
+def test_what_was_begun_and_is_no_part_of_the_finished_search_ends_in_words_and_keeps_its_cost(tmp_path: Path) -> None:
+    bench = make(tmp_path / "study")
+    asked = "select status, reason, cost_usd, knobs from trials where slug = 'weight-decay-0'"
+
+    class Costly(Then):
+        def propose(self, count: int, history: Sequence[Outcome]) -> list[Proposal]:
+            return [replace(one, cost_usd=0.5) for one in super().propose(count, history)]
+
+    with bench._lab(float("inf")) as lab, pytest.raises(StoppedError):
+        search(lab, Costly([GOOD], stopping(lab)))
+    begun = bench.row(asked)
+    assert begun["status"] is None
+    with bench._lab(float("inf")) as lab, pytest.raises(ProposerGoneError):
+        search(lab, Then([BAD], gone))
+    assert bench.row(asked) == begun, "the command that goes on may still take it up"
+    with bench._lab(float("inf")) as lab:
+        search(lab, Given([BAD]))
+    words = "It was begun, and is not part of the search that was finished."
+    assert bench.row(asked) == {**begun, "status": "unresolved", "reason": words}
+    with bench._lab(float("inf")) as lab:
+        search(lab, Costly([GOOD, BAD], list))
+    assert bench.row(asked)["status"] == "kept"
+    assert bench.rows("select * from trials where status is null") == []
+
+
 def test_a_search_of_one_trial_tries_a_proposal(tmp_path: Path) -> None:
     bench = make(tmp_path / "study")
     with bench._lab(float("inf")) as lab:
