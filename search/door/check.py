@@ -128,14 +128,24 @@ def _call(node: ast.Call, scopes: Scopes) -> Iterator[tuple[str, str]]:
     called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
     if called.strip("_") not in {"getattr", "setattr", "delattr", "getattribute"} or len(node.args) < 2:
         return
-    path, name = scopes.path(node.args[0]), node.args[1]
-    written = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+    path, written = scopes.path(node.args[0]), _written(node.args[1])
     if path and called.strip("_") in {"setattr", "delattr"}:
         yield from _change(f"{path}.{written or '...'}")
     elif path and written is None:
         yield f"looks up a computed name in {_shown(path)}", words.ESCAPE
     if written:
         yield from _attribute(written, path and f"{path}.{written}")
+
+
+def _written(name: ast.expr) -> str | None:
+    """A name that is written out, be it in pieces; None for one that is computed."""
+    pieces = []
+    while isinstance(name, ast.BinOp) and isinstance(name.op, ast.Add):
+        pieces.append(name.right)
+        name = name.left
+    pieces.append(name)
+    texts = [one.value for one in reversed(pieces) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return "".join(texts) if len(texts) == len(pieces) else None
 
 
 def _change(path: str | None) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ BUILTINS = {
 
 _TORCH = {
     FILES: "load save hub package serialization storage from_file export onnx profiler utils.data utils.tensorboard "
-    "UntypedStorage.from_file monitor",
+    "UntypedStorage.from_file monitor utils._cpp_embed_headers",
     SEEDS: "manual_seed seed set_rng_state random default_generator Generator cuda.manual_seed cuda.manual_seed_all "
     "cuda.seed cuda.seed_all cuda.set_rng_state cuda.set_rng_state_all",
     TEXT: "jit utils.cpp_extension classes",
@@ -42,9 +42,10 @@ _TORCH = {
 }
 _NUMPY = {
     FILES: "load save savez savez_compressed savetxt loadtxt genfromtxt fromfile fromregex memmap DataSource "
-    "lib.npyio lib.format",
+    "lib.npyio lib.format lib._npyio_impl lib._datasource",
     SEEDS: "random",
     TEXT: "ctypeslib f2py distutils testing",
+    ESCAPE: "lib.stride_tricks.as_strided lib._stride_tricks_impl",  # reads and writes memory beyond an array's own
 }
 _OTHERS = {
     ESCAPE: "operator.attrgetter operator.methodcaller typing.get_type_hints typing.ForwardRef "
@@ -61,7 +62,7 @@ PATHS = {**_paths("torch.", _TORCH), **_paths("numpy.", _NUMPY), **_paths("", _O
 
 REACHED = frozenset({
     *("os", "sys", "subprocess", "importlib", "builtins", "socket", "ctypes", "inspect", "io", "shutil", "threading"),
-    *("pickle", "multiprocessing", "tempfile", "pathlib", "time", "gc", "marshal", "runpy", "asyncio"),
+    *("pickle", "multiprocessing", "tempfile", "pathlib", "time", "gc", "marshal", "runpy", "asyncio", "linecache"),
     *("concurrent", "urllib", "http", "platform", "warnings", "atexit", "mmap", "fcntl", "resource", "sysconfig"),
 })  # fmt: skip
 """Modules of Python that other modules happen to hold: `dataclasses.sys` is `sys`."""
