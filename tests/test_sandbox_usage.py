@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from cells import SMALL, needs_bubblewrap, said_in_a_cell, wait
 from search.sandbox import cell
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.cell import Cell
-from search.sandbox.limits import CellError, in_units
+from search.sandbox.limits import CellError, Limits, in_units
 
 pytestmark = needs_bubblewrap
 
@@ -57,31 +57,40 @@ def opened_and_lost() -> int:
 
 
 def fill(make: Callable[[], int], channel: Channel) -> None:
-    for _ in range(8):
-        os.write(make(), CHUNK)
+    """Nobody looks before the word; then all folders are gone."""
+    files = [make() for _ in range(8)]
+    channel.sendall(b"?")
+    for file in files:
+        os.write(file, CHUNK)
     channel.recv(1)
 
 
-def fill_by_a_thread(channel: Channel) -> None:
-    """The first thread ends; of a process whose first thread has ended, its own folder in /proc tells nothing."""
-    first = threading.Event()
+def by_another_thread(work: Callable[[Channel], None], channel: Channel) -> None:
+    """Of a process whose first thread has ended, its own folder in /proc tells nothing."""
 
-    def work() -> None:
-        first.wait()
-        fill(opened_and_removed, channel)
+    def work_alone() -> None:
+        while b") Z " not in Path("/proc/self/stat").read_bytes():
+            pass
+        work(channel)
 
-    threading.Thread(target=work).start()
-    first.set()
+    threading.Thread(target=work_alone).start()
     LIBRARY.pthread_exit(None)
 
 
-@pytest.mark.parametrize(
-    "work",
-    [*(partial(fill, make) for make in (opened_and_removed, opened_without_a_name, opened_and_lost)), fill_by_a_thread],
-)
+def look_after_its_word(work: Callable[[Channel], None], mounts: Sequence[Mount], limits: Limits = SMALL) -> None:
+    with Cell(mounts, limits) as one:
+        channel = one.run(work)
+        assert channel.recv(1) == b"?"
+        wait(one, channel)
+
+
+WAYS = [partial(fill, make) for make in (opened_and_removed, opened_without_a_name, opened_and_lost)]
+
+
+@pytest.mark.parametrize("work", [*WAYS, partial(by_another_thread, WAYS[0])])
 def test_files_without_a_name_count(work: Callable[[Channel], None], tmp_path: Path) -> None:
     with pytest.raises(CellError, match=r"^It wrote more than 3\.0 MiB of files\.$"):
-        said_in_a_cell(work, [Mount(tmp_path, RUN, writable=True)])
+        look_after_its_word(work, [Mount(tmp_path, RUN, writable=True)])
 
 
 def test_files_without_a_name_are_too_many_where_those_with_one_are(tmp_path: Path) -> None:
@@ -136,19 +145,17 @@ def test_files_that_are_mapped_and_open_or_have_a_name_are_no_breach(
         wait(one, channel)
 
 
-def allocate_by_a_thread(size: int, channel: Channel) -> None:
-    def work() -> None:
-        held = b"x" * size
-        channel.recv(len(held))
-
-    threading.Thread(target=work).start()
-    LIBRARY.pthread_exit(None)
+def allocate(size: int, channel: Channel) -> None:
+    channel.sendall(b"?")
+    held = b"x" * size
+    channel.recv(len(held))
 
 
 def test_memory_counts_where_the_first_thread_has_ended() -> None:
     most = psutil.Process().memory_info().rss + 2**27
+    work = partial(by_another_thread, partial(allocate, most))
     with pytest.raises(CellError, match=rf"^It used more than {in_units(most)} of memory\.$"):
-        said_in_a_cell(partial(allocate_by_a_thread, most), limits=replace(SMALL, memory_bytes=most))
+        look_after_its_word(work, [], replace(SMALL, memory_bytes=most))
 
 
 OWN_FILES, MEMORY_SIGNALS_AND_THREAD = 2, 0x100 | 0x800 | 0x10000
