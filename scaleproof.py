@@ -175,3 +175,7 @@ def __getattr__(name: str) -> object:
 
     value: object = getattr(import_module(homes[name]), name)
     return value
+
+
+if __name__ == "__main__":
+    main()

@@ -66,6 +66,11 @@ def test_help_shows_an_example(command: str, capsys: Capture) -> None:
     assert f"Example: scaleproof {command} " in f"{' '.join(out.split())} "
 
 
+def test_python_runs_it_as_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "scaleproof", "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: scaleproof" in done.stdout
+
+
 @pytest.mark.parametrize(
     "call",
     [
