@@ -45,8 +45,9 @@ class MessagesServer(Service):
 
     exchanges: every request in the order of its arrival; without `keep` only how it ended. failures: by the end of a
     path, what the next requests to it get whatever the script says: an error; a page, where the status is 200; what
-    they would have got, but cut off, where only a drop amid the answer is asked for. batch_polls: how often a batch is
-    looked at before it has ended. log: a file that gets a JSON line for each request when it was served.
+    they would have got, but cut off, where only a drop amid the answer is asked for. drip: until it is set, a stream
+    gives signs of life and no more; None for none of that. batch_polls: how often a batch is looked at before it has
+    ended. log: a file that gets a JSON line for each request when it was served.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class MessagesServer(Service):
         self.key, self.log, self.keep = key, log, keep
         self.exchanges: list[Exchange] = []
         self.failures: dict[str, list[Reply]] = {}
+        self.drip: threading.Event | None = None
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
@@ -234,12 +236,18 @@ class _Handler(BaseHTTPRequestHandler):
         cut = reply.stream_error or reply.drop
         for event in whole[: max(2, len(whole) - 3)] if cut else whole:
             self._event(event)
+            self._drip()
         if reply.stream_error:
             self._event({"type": "error", "error": {"type": reply.stream_error, "message": "Overloaded"}})
         if reply.drop:
             self._drop()
             return
         self._finish(exchange, b"0\r\n\r\n", sent=not reply.stream_error)
+
+    def _drip(self) -> None:
+        drip = self.owner.drip
+        while drip is not None and not drip.wait(0.1):
+            self._event({"type": "ping"})
 
     def _event(self, event: dict[str, Any]) -> None:
         data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()

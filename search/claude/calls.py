@@ -10,6 +10,7 @@ from search.claude.answers import answered
 from search.claude.backoff import Patience, Wait, persist
 from search.claude.batches import Batches
 from search.claude.budget import Budget
+from search.claude.deadline import Limits
 from search.claude.errors import (
     BudgetSpentError,
     ContextFullError,
@@ -57,18 +58,22 @@ class Caller:
         max_tries: int | None = None,
         retries: int = 2,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        limits: Limits | None = None,
     ) -> None:
         """Raises KeyRefusedError when there is no key.
 
         max_usd: the most that all requests of the study may cost, None for no limit. say: shows a line to the user.
-        stopping: once set, nothing more is asked, and waiting ends. wait: waits in the place of `stopping`, and returns
-        whether to stop. max_tries: of one request before the service counts as down, None for no limit. retries: the
-        tries that the SDK makes by itself before each of them has failed.
+        stopping: once set, nothing more is asked, and waiting ends; an answer under way has half a minute to come.
+        wait: waits in the place of `stopping`, and returns whether to stop. max_tries: of one request before the
+        service counts as down, None for no limit. retries: the tries that the SDK makes by itself before each of them
+        has failed. timeout_seconds: of silence. limits: for one answer, however lively; None for the usual ones.
         """
         self._journal = journal
         self._prices = prices
         self._patience = Patience(say, stopping, wait, max_tries)
-        self._wire = Wire(base_url, timeout_seconds=timeout_seconds, retries=retries)
+        self._wire = Wire(
+            stopping, base_url, timeout_seconds=timeout_seconds, limits=limits or Limits(), retries=retries
+        )
         self._budget = Budget(
             prices, max_usd, lambda request: persist(self._patience, lambda: self._wire.count(request))
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
 import httpx2
 
 from search.claude.backoff import TroubleError
-from search.claude.errors import ContextFullError, KeyRefusedError, RequestRefusedError
+from search.claude.deadline import Limits, in_time
+from search.claude.errors import ContextFullError, KeyRefusedError, RequestRefusedError, StoppedError
 from search.claude.flight import Flight
 from search.claude.key import secret, with_key
 from search.claude.messages import Request
@@ -45,16 +48,27 @@ class Wire:
     """The way to the service. Tries that fail raise TroubleError, what no further try can mend a ScaleproofError."""
 
     def __init__(
-        self, base_url: str | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS, retries: int = 2
+        self,
+        stopping: threading.Event,
+        base_url: str | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        limits: Limits,
+        retries: int = 2,
     ) -> None:
-        """Open it; raises KeyRefusedError when there is no key. retries: how often the SDK tries again by itself."""
+        """Open it; raises KeyRefusedError when there is no key.
+
+        stopping: once set, an answer under way has to come soon. timeout_seconds: of silence. retries: how often the
+        SDK tries again by itself.
+        """
         self.client = with_key(
             base_url=base_url, timeout=timeout_seconds, max_retries=retries, middleware=[self._watched]
         )
+        self._stopping, self._limits = stopping, limits
         self._flight: Flight | None = None
 
     def stream(self, request: Request, flight: Flight) -> tuple[Message, str | None]:
-        """The whole answer to a request, and the service's own name for it."""
+        """The whole answer to a request, and the service's own name for it; raises StoppedError beside the rest."""
         return self.tracked(flight, lambda: self._stream(request))
 
     def tracked(self, flight: Flight, ask: Callable[[], T]) -> T:
@@ -62,7 +76,7 @@ class Wire:
         self._flight = flight
         try:
             return self.call(ask)
-        except Exception as error:
+        except (Exception, StoppedError) as error:
             flight.lose(str(error))
             raise
         finally:
@@ -102,9 +116,12 @@ class Wire:
     def _stream(self, request: Request) -> tuple[Message, str | None]:
         create: Callable[..., Any] = self.client.messages.create
         message = Message()
-        with create(**request.body(), stream=True) as stream:
+        with (
+            create(**request.body(), stream=True) as stream,
+            closing(in_time(stream, self._stopping, self._limits)) as events,
+        ):
             name = stream.response.headers.get("request-id")
-            for event in stream:
+            for event in events:
                 message.add(event.to_dict(warnings=False))
         if not message.whole:
             raise TroubleError("the answer ended early")
