@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from scaling.chunks import CHUNK_STEPS
+from search.sandbox.wire import WireError
 
 NOWHERE = [0, 0]
 
 
-class CheckpointError(Exception):
-    """A checkpoint claims steps that it cannot hold: the run has to begin anew, without it."""
+class CheckpointError(WireError):
+    """An inmate goes on where it cannot have been: the run has to begin anew, without a checkpoint."""
 
 
 class Progress:
@@ -40,7 +41,7 @@ class Progress:
             self._changed(now, self._step)
         holds = first == 0 if now == NOWHERE else max(1, self._low) <= first <= self._high
         if not holds:
-            raise CheckpointError(f"Its checkpoint cannot be one of step {first}.")
+            raise CheckpointError(f"It spoke out of turn: it has no checkpoint of step {first}.")
         self._step, self._low, self._high = first, first, first
         self._keep()
 
