@@ -29,7 +29,7 @@ NEGATIVE_ROOT = patched(
 ROOT_OF_A_VECTOR = patched(HEAD, "logits = self.head(x) * (self.norm.weight.min() - 0.5).sqrt()")
 POWER = patched(
     INIT,
-    "        self.power = nn.Parameter(torch.full((1,), 2.0))\n" + INIT,
+    "        self.power = nn.Parameter(torch.full((rung.width,), 2.0))\n" + INIT,
     patched(HEAD, "logits = self.head(functional.relu(x) ** self.power)"),
 )
 NEVER = "torch.arange(257, device=x.device) == 255"
@@ -37,7 +37,7 @@ NEVER_USED = patched(HEAD, f"logits = self.head(x).masked_fill({NEVER}, -float('
 MASK_LOOKS_AHEAD = patched(
     HEAD, f"logits = self.head(x).masked_fill(({NEVER}) & (ids[:, -1:, None] % 2 == 0), -float('inf'))"
 )
-COMPILED = patched(HEAD, "logits = torch.compile(lambda x: self.head(x) * 2)(x)")
+COMPILED = patched(HEAD, "logits = torch.compile(lambda x: self.head(x), backend=lambda *_: 1 / 0)(x)")
 TOP_ONLY = patched(INIT, "        assert rung.depth < 9, 'too deep'\n" + INIT)
 UNUSED = patched(INIT, "        self.unused, self.lost = (nn.Linear(2, 2) for _ in range(2))\n" + INIT)
 OWN_LOSS = "\n\ndef training_loss(model, inputs, targets):\n    return {}\n"
