@@ -278,6 +278,13 @@ def test_a_killed_minder_leaves_nothing_running_and_its_run_goes_on(bench: Bench
     assert steps == bench.curve(spec, 3)[-len(steps) :]
 
 
+def test_what_a_recipe_compiles_by_itself_runs_as_it_is_written(bench: Bench) -> None:
+    compiled = patched(HEAD, "logits: Tensor = torch.compile(self.head)(x)  # (B, T, V)")
+    plain = minded(bench, bench.spec(BASELINE, SHORT, seed=84))
+    made = minded(bench, bench.spec(compiled, SHORT, seed=84))
+    assert (made["status"], made["val_loss"]) == ("finished", plain["val_loss"])
+
+
 def test_two_recipes_are_timed_in_cells(bench: Bench) -> None:
     slow = patched(EMBEDDED, EMBEDDED + "        for _ in range(200):\n            x = x + 0.0\n")
     spec = bench.timing(slow, BASELINE)

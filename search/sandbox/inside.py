@@ -21,7 +21,7 @@ from scaling import shape
 from scaling.chunks import chunk_bounds
 from scaling.course import Course, device_name, peak_memory_bytes, quiet
 from scaling.evaluation import logits_of
-from scaling.ladder import Rung
+from scaling.ladder import Ladder, Rung
 from scaling.loading import RECIPE_FILE, RecipeError, load, said
 from scaling.module import DivergedError
 from scaling.preflight import SAMPLE_SEQUENCES, check
@@ -54,6 +54,7 @@ def train(task: Task, channel: socket.socket) -> None:
     wire = Wire(channel)
     with _telling(wire), quiet():
         spec, ladder = task.spec, task.spec.setting.ladder
+        _compile_as_said(ladder)
         start = wire.receive("start", payload=_sample_bytes(spec))
         if start.fields["count"]:
             # A recipe's globals may keep what they saw: what is counted is not what is trained.
@@ -94,6 +95,7 @@ def _forget_helpers() -> None:
 
 def _train_along(task: Task, spec: RunSpec) -> None:
     """Train on another device of the same cell, on what the first one hands on."""
+    _compile_as_said(spec.setting.ladder)
     with quiet(), suppress(DivergedError):
         Course(load(task.text), spec, task.vocab_size, CHECKPOINT).fit(
             lambda first, _: Shared(None, spec, first), lambda point: None
@@ -144,6 +146,7 @@ def evaluate(task: Task, channel: socket.socket) -> None:
     wire = Wire(channel)
     with _telling(wire), quiet():
         spec = task.spec
+        _compile_as_said(spec.setting.ladder)
         packed = wire.receive("weights", payload=2**62).payload
         recipe = load(task.text)
         # As in training: what the recipe draws and does not keep among its weights must come out the same.
@@ -156,6 +159,12 @@ def evaluate(task: Task, channel: socket.socket) -> None:
         with _precision(spec):
             while True:
                 _answer(wire, model, spec.rung.context, task.vocab_size)
+
+
+def _compile_as_said(ladder: Ladder) -> None:
+    """Run what a recipe compiles by itself as it is written, on a CPU, where compiling takes minutes in each cell."""
+    if ladder.accelerator == "cpu" and not ladder.compile:
+        torch.compiler.set_stance("force_eager")
 
 
 def _device(spec: RunSpec) -> str:
@@ -184,6 +193,7 @@ def race(spec: TimingSpec, text: str, vocab_size: int, channel: socket.socket) -
     """Take blocks of steps of one recipe on command, until the minder hangs up."""
     wire = Wire(channel)
     with _telling(wire), quiet():
+        _compile_as_said(spec.setting.ladder)
         sizes = (BLOCK_STEPS, spec.rung.batch_size, spec.rung.context + 1)
         batches = _ids(wire.expect("start", math.prod(sizes) * ID_BYTES), *sizes)
         racer = Racer(spec, text, batches, vocab_size)
