@@ -121,8 +121,8 @@ class Caller:
         """The answers to requests asked together, at the price of a batch, in their order.
 
         Takes up to a day; recorded answers are not asked for again. The same requests after a restart take up the batch
-        that was made of them. A request that got no message is answered with the stop reason errored, expired, canceled
-        or lost. Raises as `ask` does.
+        that was made of them. A request that got no message is answered with the stop reason rejected, errored or lost.
+        Raises as `ask` does.
         """
         with self._lock:
             return self._batches.ask(requests)
