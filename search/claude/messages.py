@@ -56,10 +56,10 @@ class Answer:
     """What came of a request; input_tokens are those neither read from the cache nor written to it.
 
     stop_reason: the service's own word (end_turn, tool_use, max_tokens, refusal, pause_turn, ...), or for a request
-    that got no message rejected (it was not taken), errored (too long) or lost; error says why. broken: by the id of a tool
-    call, the text of an input that is no whole JSON object; its block in the content has an empty input. seconds:
-    from sending the request to the answer's end, waiting for other tries left out. api_request_id: the service's own
-    name for it.
+    that got no message rejected (it was not taken), errored (too long) or lost; error says why. broken: by the id of a
+    tool call, the text of an input that is no whole JSON object; its block in the content has an empty input.
+    seconds: from sending the request to the answer's end, waiting for other tries left out. api_request_id: the
+    service's own name for it.
     """
 
     key: str
