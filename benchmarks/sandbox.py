@@ -38,7 +38,7 @@ def main() -> None:
     print(row("a cell's start, ms: bubblewrap, fork with torch loaded, entering", starts))
     print(row("a run of 60 steps, plain, ms", plain))
     print(row("the same in the sandbox, ms", sandboxed))
-    print(row("what the sandbox adds to a run, ms (two cells, feeding, outside evaluation, probes)", added))
+    print(row("what the sandbox adds to a run, ms (three cells, feeding, outside evaluation, probes)", added))
 
 
 def start_seconds(limits: Limits) -> float:
