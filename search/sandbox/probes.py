@@ -15,6 +15,7 @@ from scaling.preflight import LEAK_TOLERANCE
 from scaling.runs import REJECTED
 from scaling.training import FailedError
 from search.sandbox.agreement import agree, gained, gains, log_probabilities
+from search.sandbox.copies import Splice, Splicer
 
 MIXED_TOLERANCE = 5e-2
 """Of logits computed in bfloat16, whose unit in the last place is 1/256."""
@@ -22,18 +23,9 @@ MIXED_TOLERANCE = 5e-2
 COPIES_PER_BATCH = 0.25
 DEEP_COPIES_PER_BATCH = 2.0
 """Where findings are judged: eight times as many chances to meet a rare look ahead, for twice the evaluation's cost."""
-NEAR_POSITIONS = 8
-"""Compared just before the cut: who looks k tokens ahead sees the change from the last k positions."""
-FAR_POSITIONS = 8
-"""Compared anywhere before: who looks at the whole sequence sees it from all."""
 
 NAMING_ROUNDS = 4
 """Another future may chance to have the same sum."""
-DONORS = 8
-"""How many sequences are looked at for one that goes on with another token."""
-
-DISPLACEMENTS = 100
-"""How often an order is drawn for one in which all rows are other ones; about one in three is."""
 
 AHEAD = "The recipe's model looks ahead: its logits change with tokens that come later."
 SIDEWAYS = (
@@ -65,19 +57,6 @@ class Asked:
     for_copies: Ask
 
 
-@dataclass(frozen=True, slots=True)
-class Splice:
-    """Row `row` of copy batch `batch` begins like true sequence `true`, and is another one after a cut.
-
-    positions: those before the cut at which the two must agree.
-    """
-
-    true: int
-    batch: int
-    row: int
-    positions: tuple[int, ...]
-
-
 class Examination:
     """One evaluation of a model, of which nothing is known but what it answers."""
 
@@ -92,8 +71,7 @@ class Examination:
         self._batches = torch.split(sequences, batch_size)
         self._size = len(self._batches[0])
         self._ids = sequences[:, :-1]
-        # Nobody but this process may know what is a copy.
-        self._choose = random.SystemRandom()
+        self._splicer = Splicer(self._ids, self._size)
         self._losses: dict[int, float] = {}
         self._first: Tensor | None = None
         self._constant = True
@@ -107,14 +85,12 @@ class Examination:
         Raises:
             FailedError: naming how the model cheats, or what is wrong with its logits.
         """
-        copies, splices = self._copies(math.ceil(self._share * len(self._batches)))
+        copies, splices = self._splicer.copies(math.ceil(self._share * len(self._batches)))
         asked = [(True, index) for index in range(len(self._batches))] + [(False, k) for k in range(len(copies))]
-        self._choose.shuffle(asked)
+        random.SystemRandom().shuffle(asked)
         first = next(index for is_true, index in asked if is_true)
-        again = [
-            Splice(first * self._size + row, len(copies), row, self._positions(self._ids.shape[1]))
-            for row in range(len(self._batches[first]))
-        ]
+        start = first * self._size
+        again = self._splicer.repeated(range(start, start + len(self._batches[first])), len(copies))
         splices += again
         for is_true, index in asked:
             if is_true:
@@ -186,9 +162,9 @@ class Examination:
         everywhere, cut = tuple(range(length)), length // 2
         true, copied = self._asked.for_true, self._asked.for_copies
         for _ in range(NAMING_ROUNDS):
-            text = self._spliced(self._size)
+            text = self._splicer.spliced(self._size)
             future = text.clone()
-            future[:, cut:] = self._others(text[:, cut:])
+            future[:, cut:] = self._splicer.others(text[:, cut:])
             first, other = _row(true, text, everywhere), _row(copied, future, everywhere[:cut])
             # The other one is asked for the same tokens last, so that what it says by heart differs too.
             again = (_row(true, text, everywhere), _row(copied, text, everywhere))
@@ -197,61 +173,6 @@ class Examination:
             if not agree(first[:cut], other, self._tolerance):
                 return AHEAD
         return SIDEWAYS
-
-    def _copies(self, count: int) -> tuple[list[Tensor], list[Splice]]:
-        """Batches of spliced copies, each row of another true sequence while there are any."""
-        order = list(range(len(self._ids)))
-        self._choose.shuffle(order)
-        cuts = self._cuts(count * self._size)
-        batches, splices = [], []
-        for batch in range(count):
-            true = [order[(batch * self._size + row) % len(order)] for row in range(self._size)]
-            self._displace(true)
-            ids = self._ids[true]
-            for row in range(self._size):
-                cut = cuts.pop()
-                ids[row, cut:] = self._others(ids[row : row + 1, cut:])[0]
-                splices.append(Splice(true[row], batch, row, self._positions(cut)))
-            batches.append(ids)
-        return batches, splices
-
-    def _displace(self, true: list[int]) -> None:
-        """Order a copy batch's sequences so that, where that can be, none stands in the row where it was or will be."""
-        for _ in range(DISPLACEMENTS):
-            if all(place % self._size != row for row, place in enumerate(true)):
-                return
-            self._choose.shuffle(true)
-
-    def _spliced(self, rows: int) -> Tensor:
-        ids = self._ids[[self._choose.randrange(len(self._ids)) for _ in range(rows)]]
-        for row, cut in enumerate(self._cuts(rows)):
-            ids[row, cut:] = self._others(ids[row : row + 1, cut:])[0]
-        return ids
-
-    def _others(self, ends: Tensor) -> Tensor:
-        """Other text for the ends (rows, length) of sequences, taken from other sequences, other from its start on."""
-        length = ends.shape[1]
-        if not length:
-            return ends
-        found = torch.empty_like(ends)
-        for row, end in enumerate(ends):
-            donors = [self._ids[self._choose.randrange(len(self._ids))] for _ in range(DONORS)]
-            tails = [donor[len(donor) - length :] for donor in donors]
-            best = max(tails, key=lambda tail: (int(tail[0] != end[0]), int((tail != end).sum())))
-            found[row] = best if best[0] != end[0] else best.roll(1)
-        return found
-
-    def _cuts(self, count: int) -> list[int]:
-        """Cuts in a random order, spread evenly: all positions come last before a cut as often as they can alike."""
-        places = max(1, self._ids.shape[1] - 1)
-        cuts = [1 + self._choose.randrange(k * places, (k + 1) * places) // count for k in range(count)]
-        self._choose.shuffle(cuts)
-        return cuts
-
-    def _positions(self, cut: int) -> tuple[int, ...]:
-        near = range(max(0, cut - NEAR_POSITIONS), cut)
-        far = self._choose.sample(range(near.start), min(FAR_POSITIONS, near.start))
-        return (*sorted(far), *near)
 
 
 def _row(ask: Ask, ids: Tensor, positions: tuple[int, ...]) -> Tensor:
