@@ -15,7 +15,7 @@ from data.corpus import python_corpus
 from data.errors import InputError
 from data.study import Study
 from search.sandbox.cell import Cell
-from search.sandbox.sight import WHY, held_out, hidden_paths
+from search.sandbox.sight import WHY, hidden_paths, out_of_sight
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_study_and_its_corpus_are_out_of_sight_even_where_everything_is_shown(
         texts = {str(one.relative_to(shown)): one.read_text() for one in shown.rglob("*") if one.is_file()}
         channel.sendall(json.dumps(texts).encode())
 
-    with Cell([], SMALL, hidden=held_out(study)) as cell:
+    with Cell([], SMALL, hidden=out_of_sight(study)) as cell:
         told = json.loads(wait(cell, cell.run(tell)))
     hidden = dict.fromkeys(["study/why.txt", "corpus.txt", "link"], WHY.read_text())
     assert told == {"seen.txt": "all may read this", **hidden}

@@ -31,7 +31,7 @@ from search.sandbox.feeding import Feeding
 from search.sandbox.judging import judged
 from search.sandbox.naming import naming_the_limit
 from search.sandbox.resuming import CheckpointError, Progress
-from search.sandbox.sight import held_out
+from search.sandbox.sight import out_of_sight
 from search.sandbox.sizes import Sizes, limits_of
 from search.sandbox.talk import Talk
 
@@ -55,12 +55,13 @@ def make(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         FailedError, RecipeError, DivergedError: how the run ended otherwise.
         ScaleproofError: when this machine cannot do the run.
     """
-    _clear_but_for_the_checkpoint(_folder(study, spec))
+    folder = _folder(study, spec)
+    _clear_but_for_the_checkpoint(folder)
     try:
         return _made(study, spec, note)
     except CheckpointError:
-        _remove(_folder(study, spec))
-        _clear_but_for_the_checkpoint(_folder(study, spec))
+        _remove(folder)  # its checkpoint may be a folder by now
+        _clear_but_for_the_checkpoint(folder)
         return _made(study, spec, note)
 
 
@@ -69,7 +70,7 @@ def _made(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     tokens = TokenSet.open(study.tokens)
     text = (study.recipes / f"{spec.recipe_hash}.py").read_text(encoding="utf-8")
     task, limits = inside.Task(text, spec, tokens.vocab_size), limits_of(study, spec, tokens.vocab_size)
-    own, hidden = Mount(_folder(study, spec), inside.RUN_FOLDER, writable=True), held_out(study)
+    own, hidden = Mount(_folder(study, spec), inside.RUN_FOLDER, writable=True), out_of_sight(study)
     first = Cell([own], limits, gpu, loopback=spec.rung.devices > 1, hidden=hidden)
     second, third = (Cell([], limits, gpu, hidden=hidden) for _ in range(2))
     # An inmate is a fork: no shard may be open here before it runs, or it would hold it in its memory. The cells are

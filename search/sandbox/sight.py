@@ -41,7 +41,7 @@ def hidden_paths(more: Sequence[Path] = ()) -> list[Path]:
     return _outermost([*found, *_hidden_packages()])
 
 
-def held_out(study: Study) -> list[Path]:
+def out_of_sight(study: Study) -> list[Path]:
     """Where the text that a study's models are judged by can be read: the study, and its corpus."""
     source = study.settings.get("corpus", {}).get("source", "python")
     return [study.path, *([] if source == "python" else [Path(source)])]

@@ -19,7 +19,7 @@ from search.sandbox import inside
 from search.sandbox.cell import Cell
 from search.sandbox.feeding import as_bytes
 from search.sandbox.naming import naming_the_limit
-from search.sandbox.sight import held_out
+from search.sandbox.sight import out_of_sight
 from search.sandbox.sizes import limits_of
 from search.sandbox.talk import Talk
 
@@ -40,7 +40,7 @@ def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
     texts = [
         (study.recipes / f"{name}.py").read_text(encoding="utf-8") for name in (spec.recipe_hash, spec.baseline_hash)
     ]
-    cells = [Cell([], limits, gpu, hidden=held_out(study)) for _ in texts]
+    cells = [Cell([], limits, gpu, hidden=out_of_sight(study)) for _ in texts]
     with naming_the_limit(study, limits, *cells), ExitStack() as open_cells:
         racers = [
             _racer(open_cells.enter_context(cell), spec, text, tokens.vocab_size)
