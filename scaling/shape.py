@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from data.locks import write_aside
 from scaling.ladder import Rung
 from scaling.loading import LoadedRecipe, RecipeError, check_logits, said
+from scaling.optimizer_flops import optimizer_flops_per_step
 from scaling.stepper import Stepper
 
 LOOKS = 4
@@ -26,18 +28,25 @@ PLACES = 16
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a recipe at a rung. `flops_per_token`: forward and backward of the training loss, per trained token."""
+    """Sizes of a recipe at a rung.
+
+    flops_per_token: of a training step, per trained token: forward and backward of the training loss, and the
+    optimisers' matrix products. optimizer_flops_per_token: the optimisers' part of them; None where it could not be
+    counted, and `flops_per_token` is the rest alone. A file of sizes that lacks it is of an earlier version.
+    """
 
     params: int
     params_non_embedding: int
     flops_per_token: float
+    optimizer_flops_per_token: float | None
 
 
 def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Shape:
     """Count parameters exactly, and FLOPs with torch's FlopCounterMode, without allocating the model.
 
-    FLOPs are those of matrix products, convolutions and attention, 2 per multiply-add; the optimiser's are not counted.
-    They are the mean over the schedule, on batches as large as those that one device trains on.
+    FLOPs are those of matrix products, convolutions and attention, 2 per multiply-add, the optimisers' among them:
+    element-wise work is not counted, on either side. They are the mean over the schedule, on batches as large as those
+    that one device trains on.
 
     Raises:
         RecipeError: when the model or its training loss does not run on the meta device, its logits have the wrong
@@ -45,32 +54,42 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
     """
     knobs = recipe.resolve(rung, base)
     # What the recipe compiles runs as it is written: inductor fails on this device.
-    with torch.compiler.set_stance("force_eager"), torch.device("meta"):
-        model = recipe.build_model(rung, knobs, vocab_size)
-        ids = torch.zeros(rung.batch_size // rung.devices, rung.context + 1, dtype=torch.long)
-        try:
-            logits = model(ids[:1, :-1])
-        except Exception as error:
-            raise RecipeError(
-                f"The recipe does not run on the meta device at rung {rung.name}: {said(error)}."
-            ) from error
-        check_logits(logits, 1, rung.context, vocab_size)
-        # Without optimisers: on this device they would only take time.
-        stepper = Stepper(recipe, model, [], rung, knobs)
-        try:
-            flops = _flops_per_token(stepper, ids)
-        except Exception as error:
-            raise RecipeError(
-                f"The recipe's training step fails at rung {rung.name}: training_loss must also run on the meta "
-                f"device: no .item(), no data-dependent shapes ({said(error)})."
-            ) from error
+    with torch.compiler.set_stance("force_eager"):
+        with torch.device("meta"):
+            model, flops = _model_and_flops(recipe, rung, knobs, vocab_size)
+        optimizer = optimizer_flops_per_step(recipe, model, rung, knobs, vocab_size)
+    if optimizer is not None:
+        optimizer /= rung.batch_tokens // rung.devices  # each device takes the whole step, on its part of the batch
+    return Shape(*count_params(model), flops + (optimizer or 0.0), optimizer)
+
+
+def _model_and_flops(
+    recipe: LoadedRecipe, rung: Rung, knobs: Mapping[str, float], vocab_size: int
+) -> tuple[nn.Module, float]:
+    """The model, with gradients, and FLOPs per token without the optimisers'; raises as `measure` does."""
+    model = recipe.build_model(rung, knobs, vocab_size)
+    ids = torch.zeros(rung.batch_size // rung.devices, rung.context + 1, dtype=torch.long)
+    try:
+        logits = model(ids[:1, :-1])
+    except Exception as error:
+        raise RecipeError(f"The recipe does not run on the meta device at rung {rung.name}: {said(error)}.") from error
+    check_logits(logits, 1, rung.context, vocab_size)
+    # Without optimisers, whose work does not depend on the batch.
+    stepper = Stepper(recipe, model, [], rung, knobs)
+    try:
+        flops = _flops_per_token(stepper, ids)
+    except Exception as error:
+        raise RecipeError(
+            f"The recipe's training step fails at rung {rung.name}: training_loss must also run on the meta "
+            f"device: no .item(), no data-dependent shapes ({said(error)})."
+        ) from error
     if not 0 < flops < math.inf:
         raise RecipeError(
             f"The recipe's training step counts {flops:g} FLOPs per token at rung {rung.name}, so what it costs is not "
             "known. They are counted on the meta device: do there what is done elsewhere, and by torch's own matrix "
             "products, convolutions and attention."
         )
-    return Shape(*count_params(model), flops)
+    return model, flops
 
 
 def _flops_per_token(stepper: Stepper, ids: Tensor) -> float:

@@ -103,9 +103,17 @@ HOSTILE = [
         Recipe(
             BASELINE.source
             + "\n\nimport scaling.shape\n_own = scaling.shape.measure\n"
-            + "scaling.shape.measure = lambda *a: scaling.shape.Shape(10**18, 1, 1.0)\n"
+            + "scaling.shape.measure = lambda *a: scaling.shape.Shape(10**18, 1, 1.0, 0.0)\n"
         ),
         "params of its message 'shape' is no number from 1 to",
+    ),
+    (
+        Recipe(
+            BASELINE.source
+            + "\n\nimport scaling.shape\n_own = scaling.shape.measure\n"
+            + "scaling.shape.measure = lambda *a: scaling.shape.Shape(10, 1, 1.0, 2.0)\n"
+        ),
+        "its optimiser's FLOPs are no part of all",
     ),
     (
         Recipe(

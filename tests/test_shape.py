@@ -1,6 +1,8 @@
 """Params and FLOPs are those of the model that runs, and counting them allocates nothing."""
 
 import functools
+import json
+import math
 from pathlib import Path
 
 import psutil
@@ -11,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import shape
 from scaling.edits import Edit, Recipe
+from scaling.ladder import Rung, load_ladder
 from scaling.loading import LoadedRecipe, RecipeError, load
 from scaling.shape import measure
 from scaling.training import train
@@ -19,6 +22,7 @@ from search.catalogue import CATALOGUE
 SMALL = rung(depth=2, width=32)
 VOCABULARY = 257
 OTHER_THAN_SHAPE = {"optimiser", "schedule", "initialisation", "objective", "regularisation"}
+OPTIMISERS = {one.slug for one in CATALOGUE if one.category == "optimiser" and one.edit.replacements}
 SHAPED = [one.slug for one in CATALOGUE if one.category not in OTHER_THAN_SHAPE]
 
 
@@ -69,6 +73,80 @@ def test_what_a_training_loss_does_besides_is_counted() -> None:
     )
     once = measure(baseline(), SMALL, SMALL, VOCABULARY).flops_per_token
     assert measure(load(twice), SMALL, SMALL, VOCABULARY).flops_per_token == pytest.approx(2 * once)
+
+
+DEMO = load_ladder("demo")
+
+
+@pytest.mark.parametrize("slug", [one.slug for one in CATALOGUE])
+def test_the_optimisers_of_every_entry_are_counted(slug: str) -> None:
+    everywhere = slug in OPTIMISERS
+    for at in DEMO.rungs if everywhere else (DEMO.base,):
+        counted = measure(load(entry(slug)), at, DEMO.base, VOCABULARY)
+        assert counted.optimizer_flops_per_token is not None
+        assert math.isfinite(counted.flops_per_token)
+        assert 0 <= counted.optimizer_flops_per_token < counted.flops_per_token
+
+
+@pytest.mark.parametrize("at", DEMO.rungs, ids=lambda one: one.name)
+def test_newton_schulz_products_are_counted_to_the_last_one(at: Rung) -> None:
+    plain, muon = (measure(recipe, at, DEMO.base, VOCABULARY) for recipe in (baseline(), load(entry("muon"))))
+    assert plain.optimizer_flops_per_token == 0
+    # Of a matrix n x m, n <= m, each of five steps takes x x^T, the square of that, and a product with x.
+    square, tall = (5 * (4 * at.width**2 * columns + 2 * at.width**3) for columns in (at.width, 4 * at.width))
+    expected = at.depth * (4 * square + 2 * tall) / at.batch_tokens
+    assert muon.optimizer_flops_per_token == expected
+    assert muon.flops_per_token == plain.flops_per_token + expected
+    if at.width >= 32:
+        assert muon.flops_per_token > 1.03 * plain.flops_per_token
+
+
+def stepped(body: str, base: str = "torch.optim.SGD") -> LoadedRecipe:
+    """The baseline, with an optimiser whose step is `body`, which knows `self`, `p` (a parameter) and `group`."""
+    return load(
+        Recipe(
+            BASELINE.source
+            + f"\n\nclass Own({base}):\n    @torch.no_grad()\n    def step(self, closure=None):\n"
+            + "        for group in self.param_groups:\n            for p in group['params']:\n"
+            + "".join(f"                {line}\n" for line in body.splitlines())
+            + "\n\ndef build_optimizer(model, rung, knobs):\n    return Own(model.parameters(), lr=0.1)\n"
+        )
+    )
+
+
+PRODUCT = "if p.ndim == 2:\n    p.add_(p.grad @ (p.grad.T @ p.grad))"
+
+
+def optimizer_flops(recipe: LoadedRecipe, at: Rung = SMALL) -> float | None:
+    return measure(recipe, at, at, VOCABULARY).optimizer_flops_per_token
+
+
+def test_an_optimiser_that_must_see_numbers_is_counted_on_a_small_cpu_copy() -> None:
+    everywhere = optimizer_flops(stepped(PRODUCT))
+    assert everywhere is not None
+    assert everywhere > 0
+    seeing = f"if p.grad.norm().item() > 0:\n    pass\n{PRODUCT}"
+    before = torch.get_rng_state()
+    assert optimizer_flops(stepped(seeing)) == everywhere
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_cannot_be_counted_anywhere_is_left_out_and_said_so() -> None:
+    counted = measure(stepped("raise SystemExit('not here')"), SMALL, SMALL, VOCABULARY)
+    assert counted.optimizer_flops_per_token is None
+    assert counted.flops_per_token == measure(baseline(), SMALL, SMALL, VOCABULARY).flops_per_token
+    assert optimizer_flops(stepped("p.grad.norm().item()"), rung(depth=5, width=512)) is None, "too large to allocate"
+
+
+def test_what_an_optimiser_does_once_in_ten_steps_counts_a_tenth() -> None:
+    rarely = (
+        "count = self.state[p]['count'] = self.state[p].get('count', 0) + 1\n"
+        + "if p.ndim == 2:\n    p.add_(p.grad @ (p.grad.T @ p.grad))\n"
+        + "if p.ndim == 2 and count % 10 == 0:\n    for _ in range(10):\n        p.add_(p.grad @ (p.grad.T @ p.grad))"
+    )
+    once = optimizer_flops(stepped(PRODUCT))
+    assert once is not None
+    assert optimizer_flops(stepped(rarely)) == pytest.approx(2 * once)
 
 
 @pytest.mark.parametrize("slug", ["", *SHAPED[::16]])
@@ -188,3 +266,15 @@ def test_a_measured_shape_is_kept_per_rung_and_horizon(tmp_path: Path) -> None:
     for file in files:
         file.write_text("", encoding="utf-8")  # a power cut
     assert (kept(SMALL.tokens), kept(4 * SMALL.tokens)) == (short, long)
+
+
+def test_a_kept_shape_of_an_earlier_version_is_measured_anew(tmp_path: Path) -> None:
+    def kept() -> shape.Shape:
+        return shape.cached(tmp_path, "0123", baseline(), rung=SMALL, base=SMALL, vocab_size=VOCABULARY)
+
+    now = kept()
+    (file,) = tmp_path.iterdir()
+    earlier = json.loads(file.read_text(encoding="utf-8"))
+    del earlier["optimizer_flops_per_token"]
+    file.write_text(json.dumps(earlier | {"flops_per_token": 1.0}), encoding="utf-8")
+    assert kept() == now

@@ -142,4 +142,9 @@ def _shape(told: Message) -> Shape:
     if not flops > 0:
         raise WireError("It spoke out of turn: its FLOPs are no number above 0.")
     params = told.whole("params", 1, LARGEST_COUNT)
-    return Shape(params, told.whole("params_non_embedding", 0, params), flops)
+    optimizer = None
+    if told.fields.get("optimizer_flops_per_token") is not None:
+        optimizer = told.real("optimizer_flops_per_token")
+        if not 0 <= optimizer < flops:
+            raise WireError("It spoke out of turn: its optimiser's FLOPs are no part of all.")
+    return Shape(params, told.whole("params_non_embedding", 0, params), flops, optimizer)
