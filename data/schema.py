@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
             text="run_id rung_name arm finding_id purpose recipe_hash shard status device",
             note="reason",
             integer="rung seed horizon params params_non_embedding tokens peak_memory_bytes devices attempt",
-            real="flops val_loss val_bpb seconds tokens_per_second started_at ended_at",
+            real="flops val_loss val_bpb seconds cpu_seconds tokens_per_second started_at ended_at",
         ),
         latest_attempt=True,
     ),
@@ -59,10 +59,12 @@ KINDS: dict[str, Kind] = {
         "timings",
         ("run_id",),
         _columns(
-            text="run_id arm finding_id device",
+            text="run_id arm finding_id device clock",
             note="reason",
-            integer="rung seed",
-            real="seconds_per_token baseline_seconds_per_token ln_ratio",
+            json="state",
+            integer="rung seed block",
+            real="seconds_per_token baseline_seconds_per_token ln_ratio "
+            "wall_seconds_per_token baseline_wall_seconds_per_token ln_wall_ratio load started_at ended_at",
         ),
     ),
     "trial": Kind(

@@ -84,11 +84,19 @@ class Lab:
         )
 
     def timing(
-        self, recipe: Recipe, baseline: Recipe, rung: int, seed: int, *, arm: str, finding_id: str | None
+        self,
+        recipe: Recipe,
+        baseline: Recipe,
+        rung: int,
+        seed: int,
+        *,
+        arm: str,
+        finding_id: str | None,
+        block: int = 0,
     ) -> TimingSpec:
-        """Describe a timing of `recipe` against `baseline`."""
+        """Describe a block in which `recipe` is timed against `baseline`; see `TimingSpec`."""
         hashes = self.keep_recipe(recipe), self.keep_recipe(baseline)
-        return TimingSpec(self.setting, *hashes, rung, seed, arm, finding_id)
+        return TimingSpec(self.setting, *hashes, rung, seed, arm, finding_id, block)
 
     def fact(self, name: str, value: object) -> None:
         """Record something about the study."""

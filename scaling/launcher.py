@@ -66,7 +66,7 @@ class Launcher:
     def finish_timings(self, title: str, specs: Iterable[TimingSpec]) -> dict[str, float]:
         """Make every timing that is missing; returns ln(seconds per token, arm / baseline) by run_id.
 
-        NaN where a recipe failed while it was timed.
+        The seconds are those of the row's `clock`. NaN where a recipe failed while it was timed.
         """
         wanted = {spec.run_id: spec for spec in specs}
         known = {row["run_id"] for row in self._standing(self._timings(wanted))}
@@ -104,7 +104,7 @@ class Launcher:
         if self._ended is None:
             rows = self.store.rows(
                 "select run_id, status, reason, val_loss, params, flops, tokens, seconds, tokens_per_second, "
-                "arm, rung, horizon, started_at, ended_at from runs where list_contains($ended, status)",
+                "cpu_seconds, arm, rung, horizon, started_at, ended_at from runs where list_contains($ended, status)",
                 {"ended": list(ENDED)},
             )
             self._ended = {}

@@ -68,6 +68,7 @@ class RecipeModule(lightning.LightningModule):
         self.compiled = compiled
         self.steps_done = 0
         self.timed_seconds = 0.0
+        self.timed_cpu_seconds = 0.0
         self.timed_steps = 0
         self._write = note
         self._warm = False
@@ -89,7 +90,7 @@ class RecipeModule(lightning.LightningModule):
             DivergedError: when the chunk's mean loss is not finite or has exploded.
         """
         assert self._stepper is not None
-        started = self._clock()
+        started, cpu_started = self._clock(), time.process_time()
         total = torch.zeros((), device=self.device)
         for ids in chunk:
             total += self._stepper.step(self.steps_done, ids, self.manual_backward)
@@ -97,6 +98,7 @@ class RecipeModule(lightning.LightningModule):
         loss = self._over_devices(total) / len(chunk)
         if self._warm:  # the first chunk of an attempt is warm-up: allocation, caches, compilation
             self.timed_seconds += self._clock() - started
+            self.timed_cpu_seconds += time.process_time() - cpu_started
             self.timed_steps += len(chunk)
         self._warm = True
         self._write(curve_point(self.rung, self.steps_done, self.timed_seconds, loss))
@@ -106,6 +108,11 @@ class RecipeModule(lightning.LightningModule):
     def seconds_per_step(self) -> float:
         """Measured training seconds of one step, outside warm-up, evaluation and checkpoints; NaN when none was."""
         return self.timed_seconds / self.timed_steps if self.timed_steps else math.nan
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of this process over the steps that were timed; NaN on a GPU, whose work they do not show."""
+        return math.nan if self.device.type == "cuda" else self.timed_cpu_seconds
 
     def _over_devices(self, value: Tensor) -> float:
         """Mean over the devices, so that all of them see a divergence at the same step."""
@@ -124,6 +131,7 @@ class RecipeModule(lightning.LightningModule):
         checkpoint["scaleproof"] = {
             "steps_done": self.steps_done,
             "timed_seconds": self.timed_seconds,
+            "timed_cpu_seconds": self.timed_cpu_seconds,
             "timed_steps": self.timed_steps,
             "cpu_random_state": torch.get_rng_state(),
             "cuda_random_state": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -134,6 +142,8 @@ class RecipeModule(lightning.LightningModule):
         saved = checkpoint["scaleproof"]
         self.steps_done = saved["steps_done"]
         self.timed_seconds = saved["timed_seconds"]
+        # A checkpoint of an earlier version does not know them.
+        self.timed_cpu_seconds = saved.get("timed_cpu_seconds", math.nan)
         self.timed_steps = saved["timed_steps"]
         self._random_state = saved
 

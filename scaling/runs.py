@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,10 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class TimingSpec:
-    """Two recipes timed against each other at a rung, their steps interleaved A B B A."""
+    """One block: two recipes timed against each other at a rung at one moment, their steps interleaved A B B A.
+
+    Blocks of other numbers are the same comparison at other moments, on other steps of the schedule.
+    """
 
     setting: Setting
     recipe_hash: str
@@ -112,11 +116,12 @@ class TimingSpec:
     seed: int
     arm: str
     finding_id: str | None = None
+    block: int = 0
 
     @property
     def run_id(self) -> str:
         """Identity of the timing; the machine is not part of it."""
-        parts = ["timing", *self.setting.identity, self.recipe_hash, self.baseline_hash, self.seed]
+        parts = ["timing", *self.setting.identity, self.recipe_hash, self.baseline_hash, self.seed, self.block]
         parts.append(self.rung.model_dump(exclude={"name"}))
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -127,7 +132,13 @@ class TimingSpec:
 
     def columns(self) -> dict[str, Any]:
         """The columns of the view `timings` that are known before."""
-        return {"arm": self.arm, "finding_id": self.finding_id, "rung": self.rung_index, "seed": self.seed}
+        return {
+            "arm": self.arm,
+            "finding_id": self.finding_id,
+            "rung": self.rung_index,
+            "seed": self.seed,
+            "block": self.block,
+        }
 
 
 Job = RunSpec | TimingSpec
@@ -165,7 +176,10 @@ _STOP = re.compile(r"Limit of \[sandbox\]: (\w+) = ([0-9]+(?:\.[0-9]+)?), (as se
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended. Losses in nats per token; `flops` of the whole run; `seconds` outside evaluation and warm-up."""
+    """How a run ended. Losses in nats per token; `flops` of the whole run; `seconds` outside evaluation and warm-up.
+
+    cpu_seconds: of its processes over the same steps as `seconds`; NaN on a GPU, and where nobody measured them.
+    """
 
     run_id: str
     status: str
@@ -176,6 +190,7 @@ class RunResult:
     tokens: int
     seconds: float
     tokens_per_second: float
+    cpu_seconds: float = math.nan
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> RunResult:
@@ -195,4 +210,5 @@ class RunResult:
             tokens=int(row.get("tokens") or 0),
             seconds=number("seconds"),
             tokens_per_second=number("tokens_per_second"),
+            cpu_seconds=number("cpu_seconds"),
         )

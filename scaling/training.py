@@ -76,9 +76,18 @@ def leave_rows(study: Study, spec: RunSpec, make: Make) -> None:
 
 
 def finished(
-    spec: RunSpec, tokens: TokenSet, size: shape.Shape, *, val_loss: float, seconds: float, seconds_per_step: float
+    spec: RunSpec,
+    tokens: TokenSet,
+    size: shape.Shape,
+    *,
+    val_loss: float,
+    seconds: float,
+    cpu_seconds: float,
+    seconds_per_step: float,
 ) -> dict[str, Any]:
     """The columns of a finished run, but for those that say where it ran; losses in nats per token.
+
+    cpu_seconds may be NaN, where nobody measured them.
 
     Raises:
         DivergedError: when the loss is not finite.
@@ -95,6 +104,7 @@ def finished(
         "tokens": trained,
         "flops": size.flops_per_token * float(trained),
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds if math.isfinite(cpu_seconds) else None,
         "tokens_per_second": spec.rung.batch_tokens / seconds_per_step,
     }
 
@@ -147,7 +157,13 @@ def _train(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         batch_size = spec.rung.batch_size // spec.rung.devices
         val_loss = mean_loss(module.model, held_out(tokens, spec), batch_size, tokens.vocab_size)
     row = finished(
-        spec, tokens, size, val_loss=val_loss, seconds=module.timed_seconds, seconds_per_step=module.seconds_per_step
+        spec,
+        tokens,
+        size,
+        val_loss=val_loss,
+        seconds=module.timed_seconds,
+        cpu_seconds=module.cpu_seconds,
+        seconds_per_step=module.seconds_per_step,
     )
     note_finished(note, spec, row)
     return {

@@ -29,6 +29,7 @@ def test_a_run_in_cells_comes_out_as_it_would_without(bench: Bench, slug: str) -
     assert bench.curve(spec, 2) == bench.curve(spec, 1)
     assert bench.curve(spec, 2, "val_loss") == bench.curve(spec, 1, "val_loss")
     assert within["seconds"] > 0 < within["tokens_per_second"]
+    assert 0.2 * without["cpu_seconds"] < within["cpu_seconds"], "the minder has seen what the inmate computed"
     assert within["peak_memory_bytes"] > 0
     assert minded(bench, spec)["val_loss"] == without["val_loss"]
 

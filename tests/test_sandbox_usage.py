@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ pytestmark = needs_bubblewrap
 Channel = socket.socket
 
 CHUNK = b"x" * 2**19
+BURNT_SECONDS = 0.15
 LIBRARY = ctypes.CDLL(None, use_errno=True)
 RUN = "/made"
 
@@ -213,3 +215,52 @@ def test_private_memory_and_threads_are_had_as_ever() -> None:
         os.closerange(900, 901)
 
     assert said_in_a_cell(work)[0] == b"!"
+
+
+def burn() -> None:
+    started = time.thread_time()
+    while time.thread_time() - started < BURNT_SECONDS:
+        pass
+
+
+def in_a_thread() -> None:
+    thread = threading.Thread(target=burn)
+    thread.start()
+    thread.join()
+
+
+def in_a_child() -> None:
+    if not (child := os.fork()):
+        burn()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def in_an_orphan() -> None:
+    told, telling = os.pipe()
+    if not (child := os.fork()):
+        if not os.fork():
+            burn()
+            os.write(telling, b".")
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.read(told, 1)
+    time.sleep(0.2)  # until it has ended
+
+
+@pytest.mark.parametrize("somewhere", [burn, in_a_thread, in_a_child, in_an_orphan])
+def test_cpu_time_is_counted_wherever_it_was_used(somewhere: Callable[[], None]) -> None:
+    def work(channel: Channel) -> None:
+        channel.send(b"r")
+        while channel.recv(1):
+            somewhere()
+            channel.send(b"d")
+
+    with Cell([], SMALL) as one, one.run(work) as channel:
+        channel.recv(1)
+        time.sleep(0.05)
+        before = one.cpu_seconds()
+        channel.send(b"g")
+        channel.recv(1)
+        time.sleep(0.05)
+        assert BURNT_SECONDS - 0.03 < one.cpu_seconds() - before < BURNT_SECONDS + 0.1

@@ -65,6 +65,8 @@ def test_a_run_learns_and_leaves_its_rows(bench: Bench) -> None:
     assert row["val_bpb"] == pytest.approx(row["val_loss"] / math.log(2) / tokens.bytes_per_token("search"))
     assert (row["tokens"], row["status"], row["attempt"]) == (STEPS * spec.rung.batch_tokens, "finished", 1)
     assert row["seconds"] > 0 < row["tokens_per_second"]
+    # On one thread nobody computes longer than the clock runs, but for how finely both are read.
+    assert 0 < row["cpu_seconds"] < 1.05 * row["seconds"] + 0.01
     assert row["peak_memory_bytes"] > 0
     assert row["ended_at"] > row["started_at"]
 

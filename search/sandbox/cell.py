@@ -18,7 +18,7 @@ from search.sandbox.bubblewrap import Mount, arguments
 from search.sandbox.holder import Holder
 from search.sandbox.inmate import Entry, Work, enter_and_work
 from search.sandbox.limits import CellError, Limits, in_units
-from search.sandbox.usage import hold_files_to, hold_names_to, hold_to, refuse_hidden_files
+from search.sandbox.usage import cpu_seconds, hold_files_to, hold_names_to, hold_to, refuse_hidden_files
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -179,6 +179,10 @@ class Cell:
                 hold_files_to(self._limits, str(mount.source), processes, mount.target)
                 if looks_closely:
                     refuse_hidden_files(processes, mount.target)
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of all that has run in it, on the kernel's account; NaN where that cannot be read."""
+        return cpu_seconds(self._holder.processes)
 
     @property
     def ended(self) -> Ended | None:

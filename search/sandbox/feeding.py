@@ -31,8 +31,9 @@ LARGEST_COUNT = 10**15
 class Trained:
     """What a training left. seconds: of all steps but the first chunk, on the minder's clock, until the weights came.
 
-    Of a resumed run the seconds before are taken at the pace of those after. seconds_per_step is NaN where one chunk
-    was all. asked and answer: training text (sequences, context), and the logits (sequences, context, V) of the trained
+    Of a resumed run the seconds before are taken at the pace of those after. cpu_seconds: the same in CPU time of all
+    processes in the cell, seen from outside; NaN where it cannot be seen. seconds_per_step is NaN where one chunk was
+    all. asked and answer: training text (sequences, context), and the logits (sequences, context, V) of the trained
     model, which its weights must give anywhere. peak_memory_bytes and device are the inmate's own words.
     """
 
@@ -41,6 +42,7 @@ class Trained:
     answer: Tensor
     size: Shape
     seconds: float
+    cpu_seconds: float
     seconds_per_step: float
     peak_memory_bytes: int
     device: str
@@ -53,7 +55,7 @@ class Feeding:
         """Feed from the train shard; `note` is given each point of the curve."""
         self._talk, self._tokens, self._spec, self._note = talk, tokens, spec, note
         self._progress = progress
-        self._warm_at = 0.0
+        self._warm_at = self._warm_at_cpu = 0.0
 
     def to_the_end(self, sizes: Sizes, most_bytes: int) -> Trained:
         """Feed the whole schedule, and take weights of at most so many bytes; `sizes` are counted where not known.
@@ -71,6 +73,7 @@ class Feeding:
         self._feed(first)
         given = talk.hear("weights", payload=most_bytes)
         seconds, timed = time.perf_counter() - self._warm_at, steps - first - CHUNK_STEPS
+        cpu_seconds = talk.cpu_seconds() - self._warm_at_cpu
         if weights.count(given.payload) < size.params:
             raise WireError(f"It counted {size.params} parameters and gave fewer weights.")
         per_step = seconds / timed if timed > 0 else math.nan
@@ -81,6 +84,7 @@ class Feeding:
             answer=torch.cat(list(answers(talk, asked, self._tokens.vocab_size))),
             size=size,
             seconds=per_step * (steps - CHUNK_STEPS) if timed > 0 else 0.0,
+            cpu_seconds=cpu_seconds / timed * (steps - CHUNK_STEPS) if timed > 0 else 0.0,
             seconds_per_step=per_step,
             peak_memory_bytes=given.whole("peak", 0, LARGEST_COUNT),
             device=given.text("device", 60),
@@ -117,7 +121,7 @@ class Feeding:
     def _tick(self, step: int, loss: float, *, warm_up: bool) -> None:
         now = time.perf_counter()
         if warm_up:
-            self._warm_at = now
+            self._warm_at, self._warm_at_cpu = now, self._talk.cpu_seconds()
         self._progress.reached(step)
         self._note(curve_point(self._spec.rung, step, now - self._warm_at, loss))
         check_divergence(loss, step, self._spec.rung, self._tokens.vocab_size)

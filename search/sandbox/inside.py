@@ -27,7 +27,7 @@ from scaling.module import DivergedError
 from scaling.preflight import SAMPLE_SEQUENCES, check
 from scaling.ranks import peers
 from scaling.runs import RunSpec, TimingSpec
-from scaling.timing import BLOCK_STEPS, Racer
+from scaling.timing import TURN_STEPS, Racer, one_thread
 from search.sandbox.weights import pack, unpack
 from search.sandbox.wire import ClosedError, Wire
 
@@ -190,16 +190,16 @@ def group_rows(context: int, vocab_size: int) -> int:
 
 
 def race(spec: TimingSpec, text: str, vocab_size: int, channel: socket.socket) -> None:
-    """Take blocks of steps of one recipe on command, until the minder hangs up."""
+    """Take turns of steps of one recipe on command, until the minder hangs up."""
     wire = Wire(channel)
-    with _telling(wire), quiet():
+    with _telling(wire), quiet(), one_thread():
         _compile_as_said(spec.setting.ladder)
-        sizes = (BLOCK_STEPS, spec.rung.batch_size, spec.rung.context + 1)
+        sizes = (TURN_STEPS, spec.rung.batch_size, spec.rung.context + 1)
         batches = _ids(wire.expect("start", math.prod(sizes) * ID_BYTES), *sizes)
         racer = Racer(spec, text, batches, vocab_size)
         wire.send("ready")
         while True:
-            racer.seconds(wire.receive("block").fields["indices"])
+            racer.lap(wire.receive("turn").fields["indices"])
             wire.send("done")
 
 

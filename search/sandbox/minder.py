@@ -9,6 +9,7 @@ sees that, outside the first chunk of an attempt, which is warm-up.
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import secrets
@@ -92,6 +93,7 @@ def _made(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         trained.size,
         val_loss=val_loss,
         seconds=trained.seconds,
+        cpu_seconds=math.nan if gpu else trained.cpu_seconds,
         seconds_per_step=trained.seconds_per_step,
     )
     note_finished(note, spec, row)

@@ -60,6 +60,10 @@ class Talk:
         with self._judged():
             self._wire.send(kind, payload, **fields)
 
+    def cpu_seconds(self) -> float:
+        """CPU seconds that the processes of its cell have used so far; see `Cell.cpu_seconds`."""
+        return self._cell.cpu_seconds()
+
     def hear(self, *kinds: str, payload: int = 0) -> Message:
         """Wait for a message of one of these kinds, with at most so many bytes."""
         with self._judged():

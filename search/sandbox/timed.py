@@ -1,11 +1,13 @@
-"""Two arms timed against each other in cells, by the minder's clock, their steps interleaved A B B A.
+"""One block of a timing in cells: by the CPU time that the kernel counts for each, seen from outside.
 
 A recipe that patches what answers the minder could say that it is done before it is: what a run's own training took,
-in which the weights had to be made, is what to hold a timing against.
+in which the weights had to be made, is what to hold a timing against. A GPU's events could be read by the inmate alone,
+so that there the minder's wall clock counts.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,7 +16,7 @@ from pathlib import Path
 from data.study import Study
 from data.tokens import TokenSet
 from scaling.runs import TimingSpec
-from scaling.timing import interleaved, leave_timing, timing_batches
+from scaling.timing import Block, Lap, leave_timing, timed_block, timing_batches
 from search.sandbox import inside
 from search.sandbox.cell import Cell
 from search.sandbox.feeding import as_bytes
@@ -22,6 +24,9 @@ from search.sandbox.naming import naming_the_limit
 from search.sandbox.sight import out_of_sight
 from search.sandbox.sizes import limits_of
 from search.sandbox.talk import Talk
+
+SETTLE_SECONDS = 0.001
+"""The kernel counts a thread's time to the last nanosecond once it sleeps, as an inmate does soon after it answers."""
 
 
 def time_pair(study_path: Path, spec: TimingSpec) -> None:
@@ -32,8 +37,8 @@ def time_pair(study_path: Path, spec: TimingSpec) -> None:
     leave_timing(Study.open(study_path), spec, measure)
 
 
-def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
-    """Return seconds per step of the arm and of the baseline; see `scaling.timing.interleaved`."""
+def measure(study: Study, spec: TimingSpec) -> Block:
+    """Time both, each in a cell; see `scaling.timing.timed_block`."""
     gpu = spec.setting.ladder.accelerator == "gpu"
     tokens = TokenSet.open(study.tokens)
     limits = limits_of(study, spec, tokens.vocab_size)
@@ -50,15 +55,23 @@ def measure(study: Study, spec: TimingSpec) -> tuple[float, float]:
         for talk in racers:
             talk.send("start", batches)
             talk.hear("ready")
-        return interleaved(lambda who, indices: _seconds(racers[who], indices), spec.rung.steps, spec.seed)
+
+        def own_seconds() -> float:
+            return time.process_time() + sum(talk.cpu_seconds() for talk in racers)
+
+        return timed_block(spec, "cpu", lambda who, indices: _lap(racers[who], indices, gpu=gpu), own_seconds)
 
 
 def _racer(cell: Cell, spec: TimingSpec, text: str, vocab_size: int) -> Talk:
     return Talk(cell, lambda channel: inside.race(spec, text, vocab_size, channel), text)
 
 
-def _seconds(talk: Talk, indices: Sequence[int]) -> float:
-    started = time.perf_counter()
-    talk.send("block", indices=indices)
+def _lap(talk: Talk, indices: Sequence[int], *, gpu: bool) -> Lap:
+    own, started = talk.cpu_seconds(), time.perf_counter()
+    talk.send("turn", indices=indices)
     talk.hear("done")
-    return time.perf_counter() - started
+    wall = time.perf_counter() - started
+    if gpu:
+        return Lap(math.nan, wall)
+    time.sleep(SETTLE_SECONDS)
+    return Lap(talk.cpu_seconds() - own, wall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from search.sandbox.limits import CellError, Limits, in_units
 
 BLOCK_BYTES = 4096
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 HOLDERS = {"1", "2"}  # bubblewrap's init, and what holds the cell open
 
 _PROPORTIONAL = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
@@ -37,6 +39,36 @@ def measure(proc: int) -> Usage:
     """Sum over the processes in the opened /proc of a cell."""
     counted = [one for one in (_one(proc, name) for name in _inmates(proc)) if one is not None]
     return Usage(sum(memory for memory, _ in counted), len(counted), sum(threads for _, threads in counted))
+
+
+def cpu_seconds(proc: int) -> float:
+    """CPU seconds, user and system, that the processes in the opened /proc of a cell have used.
+
+    The kernel counts for each process in ticks of some 10 ms what all its threads used, those that have ended among
+    them, and the children that it has waited for; and for each thread that lives in nanoseconds, as of its last sleep
+    or tick. A process counts with the larger of both: exact as long as its threads live. Orphans that have ended count
+    with bubblewrap's init, which waits for them. NaN where nothing can be read.
+    """
+    told = [_cpu_seconds(proc, process) for process in (*HOLDERS, *_inmates(proc))]
+    counted = [one for one in told if one is not None]
+    return sum(counted) if counted else math.nan
+
+
+def _cpu_seconds(proc: int, process: str) -> float | None:
+    said = _read(proc, f"{process}/stat")
+    # What precedes the last parenthesis is the process's name, which it chooses.
+    ticks = [int(one) for one in said.rpartition(b")")[2].split()[11:15]] if said else []
+    if len(ticks) < 4:
+        return None
+    threads = (_read(proc, f"{process}/task/{name}/schedstat") for name in _threads(proc, process))
+    exact = sum(int(one.split()[0]) for one in threads if one) / 1e9
+    return max(exact, sum(ticks[:2]) / TICKS_PER_SECOND) + sum(ticks[2:]) / TICKS_PER_SECOND
+
+
+def _threads(proc: int, process: str) -> list[str]:
+    with suppress(OSError):
+        return _listed(proc, f"{process}/task")
+    return []
 
 
 def hold_to(limits: Limits, proc: int) -> None:
