@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.evidence import GIVEN_UP, UNDER_WAY, Evidence
+from analysis.regime import tokens_per_param
 from analysis.style import Scene
 from analysis.tables import Table
-from analysis.wording import MISSING, duration, large, number, params_text, percent, shortened, tokens_text
+from analysis.wording import MISSING, digits, duration, large, number, params_text, percent, shortened, tokens_text
 
 LONGEST_FACT = 160
 
@@ -34,12 +35,14 @@ def aa_table(evidence: Evidence) -> Table:
 
 
 def slope_table(evidence: Evidence) -> Table:
-    """Return what the baseline is at each rung: slope, curvature and noise of its finished loss."""
+    """Return what the baseline is at each rung: its regime, and slope, curvature and noise of its finished loss."""
     rows = [
         [
             str(row["rung"]),
             params_text(row["params"]),
             tokens_text(row["tokens"]),
+            MISSING if (ratio := tokens_per_param(row)) is None else digits(ratio),
+            number(row["transition"]),
             _with_error(row["kappa"], row["kappa_se"]),
             _with_error(row["curvature"], row["curvature_se"]),
             number(row["sigma"]),
@@ -52,6 +55,8 @@ def slope_table(evidence: Evidence) -> Table:
             ("Rung", True),
             ("Params", True),
             ("Tokens", True),
+            ("Tokens per param", True),
+            ("In transition", True),
             ("Slope, nats per ln T", True),
             ("Curvature", True),
             ("Noise, nats", True),

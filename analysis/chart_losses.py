@@ -18,7 +18,7 @@ SQL = """\
 SELECT rung, params, arm, purpose, tokens, seed, val_loss
 FROM runs
 WHERE status = 'finished' AND val_loss IS NOT NULL
-  AND purpose IN ('horizon', 'pair', 'landing') AND arm NOT LIKE 'without:%' AND arm NOT LIKE 'plan:%'
+  AND purpose IN ('horizon', 'pair', 'crossing', 'landing') AND arm NOT LIKE 'without:%' AND arm NOT LIKE 'plan:%'
 ORDER BY rung, arm, tokens, seed, run_id"""
 
 
@@ -60,8 +60,8 @@ def draw(rows: Rows, scene: Scene) -> Drawing | None:
         title=heading(
             _title(rows),
             "Finished runs only: small marks are runs, large ones means. The line "
-            "joins the baseline's horizons. Arms ran at the same "
-            "tokens as the baseline's middle point and are set apart sideways; the hollow "
+            "joins the baseline's horizons. Arms are set apart sideways: those at the same tokens are pairs, those "
+            "at fewer lead to the tokens on which an arm ends at the baseline's loss; the hollow "
             "mark is the landing run, shortened by what was claimed.",
         )
     )

@@ -25,11 +25,12 @@ FROM trials GROUP BY ALL ORDER BY ALL""",
     "unsettled": f"SELECT count(*) AS trials FROM trials WHERE written_at > {SETTLED_AT}",
     "findings": "SELECT finding_id, title, category, effect FROM findings ORDER BY finding_id",
     "verdicts": """\
-SELECT arm, finding_id, axis, verdict, coalesce(fragile, false) AS fragile, reason, retention, p_holm, rung,
-       pairs_to_settle
+SELECT arm, finding_id, axis, verdict, coalesce(fragile, false) AS fragile, reason, retention, retention_low,
+       retention_high, margin, p_holm, rung, pairs_to_settle
 FROM verdicts ORDER BY arm, axis""",
     "savings": """\
-SELECT arm, finding_id, rung, params, axis, saving, saving_low, saving_high, ln_speedup, pairs
+SELECT arm, finding_id, rung, params, axis, saving, saving_low, saving_high, coalesce(bound, '') AS bound,
+       method, horizons, ln_speedup, pairs
 FROM savings ORDER BY arm, axis, rung""",
     "landings": """\
 SELECT arm, rung, params, tokens_baseline, tokens_stack, pairs, loss_difference, loss_difference_high_95,
@@ -37,7 +38,8 @@ SELECT arm, rung, params, tokens_baseline, tokens_stack, pairs, loss_difference,
 FROM landings ORDER BY arm""",
     "aa": "SELECT rung, params, pairs, ln_speedup, low_99, high_99, frozen FROM aa ORDER BY rung",
     "slopes": """\
-SELECT rung, params, tokens, kappa, kappa_se, curvature, curvature_se, sigma, sigma_dof
+SELECT rung, params, tokens, kappa, kappa_se, curvature, curvature_se, sigma, sigma_dof, tokens_per_param,
+       transition
 FROM slopes ORDER BY rung""",
     "gates": """\
 SELECT arm, finding_id, rung, decision, reason, lower_80, coalesce(flops_saved, 0) AS flops_saved

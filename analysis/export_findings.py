@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.evidence import Row, Rows, clean
 from analysis.grid import one_line
-from analysis.wording import count_of, saving_text, shortened
+from analysis.wording import bounded, count_of, measured_text, shortened
 from data.store import Store
 from data.study import Study
 from scaling import edits
@@ -38,7 +38,7 @@ FROM findings f JOIN trials USING (trial_id) LEFT JOIN made USING (trial_id)
 ORDER BY f.effect DESC NULLS LAST, finding_id"""
 _VERDICTS = """
 SELECT substr(arm, 7) AS finding_id, axis, verdict, coalesce(fragile, false) AS fragile, verdicts.rung,
-       saving, saving_low, saving_high
+       saving, saving_low, saving_high, bound
 FROM verdicts LEFT JOIN savings USING (arm, axis, rung)
 WHERE starts_with(arm, 'alone:') ORDER BY finding_id, axis"""
 
@@ -141,9 +141,10 @@ def _effect(row: Row) -> str:
 
 def _verdict(row: dict[str, Any]) -> str:
     word = f"{row['verdict']}, fragile" if row["fragile"] else str(row["verdict"])
-    if row["saving"] is None:
+    if row["saving"] is None and not bounded(row):
         return word
-    return f"{word}; saves {saving_text(row['saving'], row['saving_low'], row['saving_high'])} at rung {row['rung']}"
+    said = measured_text(row)
+    return f"{word}; {said if said.startswith('loses') else f'saves {said}'} at rung {row['rung']}"
 
 
 def _paragraph(name: str, text: str) -> str:

@@ -1,8 +1,10 @@
 """What the numbers of a study cannot show, said from the study's own rows."""
 
+from analysis.answer import main_axis
 from analysis.evidence import Evidence
 from analysis.progress import unfinished
-from analysis.wording import count_of, listed, params_text, percent
+from analysis.regime import WITHOUT_RUNS_OF_ITS_OWN
+from analysis.wording import bounded, count_of, listed, params_text, percent
 
 LEAST_LANDING_PAIRS = 5
 LEAST_AA_PAIRS = 2
@@ -13,8 +15,9 @@ FAR = 4
 def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
     of_search = (unfinished, _placebos, _shown_text, _not_promoted)
-    of_ladder = (_stopped, _pairs, _power, _noise, _aa, _fragile, _landing, _forecast, _devices)
-    return [sentence for part in (*of_search, *of_ladder) if (sentence := part(evidence))] + [
+    of_savings = (_stopped, _pairs, _bounds, _baseline_curve, _power)
+    of_ladder = (_noise, _aa, _fragile, _landing, _forecast, _devices)
+    return [sentence for part in (*of_search, *of_savings, *of_ladder) if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
     ]
 
@@ -81,21 +84,41 @@ def _pairs(evidence: Evidence) -> str:
     return f"An arm has as few as {count_of(min(at_top), 'pair')} at the top rung, where the settings allow {planned}."
 
 
+def _bounds(evidence: Evidence) -> str:
+    axis = main_axis(evidence)
+    arms = {row["arm"] for row in evidence.savings if row["axis"] == axis and bounded(row)}
+    if not arms:
+        return ""
+    return (
+        f"{count_of(len(arms), 'arm')} did not meet the baseline's loss within the horizons that "
+        f"{'it was' if len(arms) == 1 else 'they were'} run to: where a saving is 'at least', no interval and no "
+        "forecast is known."
+    )
+
+
+def _baseline_curve(evidence: Evidence) -> str:
+    rungs = {row["rung"] for row in evidence.savings if row.get("method") == WITHOUT_RUNS_OF_ITS_OWN}
+    if not rungs:
+        return ""
+    return (
+        f"Savings at rung {listed([str(rung) for rung in sorted(rungs)])} are read off the baseline's curve: only the "
+        "baseline was run at other horizons there, so no run brackets them."
+    )
+
+
 def _power(evidence: Evidence) -> str:
+    axis = main_axis(evidence)
+    axes = {row["axis"] for row in evidence.powers}
+    axis = axis if axis in axes else min((one for one in axes if one), default=axis)
+    rows = [row for row in evidence.powers if row["axis"] in (axis, None) and row["smallest_saving"] is not None]
     parts = [
-        f"{percent(row['smallest_saving'])} at rung {row['rung']} ({count_of(row['pairs'], 'pair')})"
-        for row in evidence.powers
-        if row["smallest_saving"] is not None
+        f"{percent(row['smallest_saving'])} at rung {row['rung']} ({count_of(row['pairs'], 'pair')})" for row in rows
     ]
     if not parts:
         return ""
-    text = f"Savings smaller than these can be real and stay unseen: {listed(parts)}"
+    text = f"Savings in {axis} that are smaller than these can be real and stay unseen: {listed(parts)}"
     smallest = evidence.smallest_saving
-    weak = [
-        str(row["rung"])
-        for row in evidence.powers
-        if smallest is not None and row["smallest_saving"] is not None and row["smallest_saving"] > smallest
-    ]
+    weak = [str(row["rung"]) for row in rows if smallest is not None and row["smallest_saving"] > smallest]
     if smallest is not None and weak:
         text += f"; rung {listed(weak)} cannot see the {percent(smallest)} that would be worth having"
     return f"{text}."
@@ -140,8 +163,7 @@ def _landing(evidence: Evidence) -> str:
     pairs = [row["pairs"] for row in evidence.landings if row["pairs"] is not None]
     if not pairs:
         return (
-            "No landing run was made: the saving is inferred from pairs at equal "
-            "tokens and was not tried as a shortened run."
+            "No landing run was made: the stack's saving was not tried again on seeds that had no part in measuring it."
         )
     planned = LEAST_LANDING_PAIRS if evidence.transfer is None else evidence.transfer.landing_pairs
     if min(pairs) < planned:

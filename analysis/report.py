@@ -14,6 +14,7 @@ from analysis.law_rows import LawRows, read_law
 from analysis.law_section import law_context
 from analysis.limits import limits
 from analysis.progress import unfinished
+from analysis.regime import regime
 from analysis.researcher_rows import read_researcher
 from analysis.researcher_section import researcher_context
 from analysis.style import Drawing, Picture, Scene, make_scene, to_svg
@@ -33,10 +34,21 @@ GLOSSARY = (
     ("90 % interval", "the range that holds the true saving nine times in ten; written in brackets."),
     ("lnS", "the natural logarithm of the speed-up: −ln(1 − saving)."),
     (
-        "change from rung 0",
-        "lnS at the top rung less lnS at rung 0, measured again on fresh seeds; 0 means that all was retained.",
+        "at least",
+        "the arm did not meet the baseline's loss within the horizons that it was run to, so only a bound is known.",
     ),
-    ("transfers", "a gain at the top rung, not clearly other than at rung 0."),
+    (
+        "retention",
+        "lnS at the top rung less lnS at rung 0, measured again on fresh seeds, with its 90 % interval; 0 means that "
+        "all was retained.",
+    ),
+    (
+        "in transition",
+        "the baseline's loss falls faster with every doubling of its tokens; savings there need not hold for models "
+        "past it.",
+    ),
+    ("transfers", "a gain at the top rung, and as large as at rung 0: its change lies within the margin."),
+    ("gains", "a gain at the top rung; whether it is as large as at rung 0 cannot be told from these runs."),
     ("grows, shrinks", "a gain at the top rung, clearly more or clearly less than at rung 0."),
     ("vanishes", "less than the smallest saving worth having, either way."),
     ("reverses, harmful", "a loss at the top rung, after a gain at rung 0 or without one."),
@@ -50,7 +62,8 @@ GLOSSARY = (
     ),
     (
         "landing run",
-        "the stack run in full, shortened by the least that was claimed; its loss must still reach the baseline's.",
+        "the stack run in full on seeds of its own, shortened by the saving that was measured for it; its loss must "
+        "still reach the baseline's.",
     ),
     (
         "placebo",
@@ -131,9 +144,11 @@ def _context(study_path: Path, evidence: Evidence, scene: Scene, pictures: list[
     return {
         "title": study_path.resolve().name,
         "answer": answer(evidence),
+        "regime": regime(evidence),
         "where": tables.top_interval(evidence),
         "axis": main_axis(evidence),
         "verdicts": tables.verdict_lines(evidence, scene),
+        "margin": tables.margin_sentence(evidence, scene),
         "contributions": tables.contribution_table(evidence, scene),
         "interactions": tables.interaction_sentences(evidence),
         "glossary": GLOSSARY,
@@ -146,6 +161,7 @@ def _context(study_path: Path, evidence: Evidence, scene: Scene, pictures: list[
         "law": law_context(law),
         "forecast_stack": tables.forecast_table(evidence, scene, stack=True),
         "forecast_findings": tables.forecast_table(evidence, scene, stack=False),
+        "no_forecast": tables.no_forecast_sentences(evidence, scene),
         "search": bench_tables.search_table(evidence),
         "bracket": bench_tables.bracket_sentence(evidence),
         "tried": bool(evidence.trials),

@@ -1,6 +1,7 @@
 """The report's tables of results: words and numbers ready to print, the same for HTML and Markdown."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,12 @@ from analysis.evidence import Evidence
 from analysis.style import Scene
 from analysis.wording import (
     MISSING,
+    bounded,
+    change_text,
+    digits,
+    least_saving,
+    listed,
+    measured_text,
     number,
     params_text,
     percent,
@@ -53,17 +60,14 @@ def verdict_lines(evidence: Evidence, scene: Scene) -> list[VerdictLine]:
 
 def _by_saving(row: dict[str, Any], evidence: Evidence, axis: str) -> tuple[bool, float, str]:
     measured = evidence.saving(row["arm"], axis, _rung_of(row, evidence))
-    saving = None if measured is None else measured["saving"]
+    saving = None if measured is None else least_saving(measured)
     return row["arm"] != "stack", 9.0 if saving is None else -saving, row["arm"]
 
 
 def _verdict_line(row: dict[str, Any], evidence: Evidence, scene: Scene) -> VerdictLine:
     rung = _rung_of(row, evidence)
     measured = [evidence.saving(row["arm"], axis, rung) for axis in AXES]
-    savings = tuple(
-        MISSING if one is None else saving_text(one["saving"], one["saving_low"], one["saving_high"])
-        for one in measured
-    )
+    savings = tuple(MISSING if one is None else measured_text(one) for one in measured)
     below = (
         ""
         if rung == evidence.top_rung or rung is None
@@ -74,10 +78,24 @@ def _verdict_line(row: dict[str, Any], evidence: Evidence, scene: Scene) -> Verd
         word=str(row["verdict"]),
         fragile=bool(row["fragile"]),
         savings=savings,
-        retention=MISSING if row["retention"] is None else f"{row['retention']:+.3f}".replace("-", "−"),
+        retention=change_text(row["retention"], row["retention_low"], row["retention_high"]),
         reason=f"{row['reason'] or ''}{below}",
         colour=scene.colour(row["arm"]),
     )
+
+
+def margin_sentence(evidence: Evidence, scene: Scene) -> str:
+    """Return what 'transfers' asks of the retention's interval; empty where no verdict records the margin."""
+    axis = main_axis(evidence)
+    arms: defaultdict[str, list[str]] = defaultdict(list)
+    for row in sorted(evidence.verdicts, key=lambda row: (row["arm"] != "stack", row["arm"])):
+        if row["axis"] == axis and row["margin"] is not None and not row["arm"].startswith("without:"):
+            arms[digits(row["margin"])].append(scene.title(row["arm"]))
+    if not arms:
+        return ""
+    usual = max(arms, key=lambda margin: (len(arms[margin]), margin))
+    others = [f"±{margin} for {listed(titles)}" for margin, titles in arms.items() if margin != usual]
+    return f"Retention: 0 is all retained. transfers: {'; '.join([f'the interval lies within ±{usual}', *others])}."
 
 
 def _rung_of(row: dict[str, Any], evidence: Evidence) -> int | None:
@@ -144,9 +162,16 @@ def landing_table(evidence: Evidence, scene: Scene) -> Table:
 
 
 def forecast_table(evidence: Evidence, scene: Scene, *, stack: bool) -> Table:
-    """Return a row per arm and method: the saving at each target on the main axis, and the method's error here."""
-    axis = main_axis(evidence)
-    mine = [row for row in evidence.forecasts if row["axis"] == axis and (row["arm"] == "stack") == stack]
+    """Return a row per arm and method: the saving at each target on the main axis, and the method's error here.
+
+    An arm whose highest rung has a bound alone has no row: what lower rungs foretell would pass that rung over.
+    """
+    axis, without = main_axis(evidence), {row["arm"] for row in _bounded_at_the_end(evidence)}
+    mine = [
+        row
+        for row in evidence.forecasts
+        if row["axis"] == axis and (row["arm"] == "stack") == stack and row["arm"] not in without
+    ]
     targets = sorted({row["params"] for row in mine})
     far = {row["params"] for row in mine if row["extrapolated"]}
     rows = []
@@ -167,6 +192,32 @@ def forecast_table(evidence: Evidence, scene: Scene, *, stack: bool) -> Table:
     return Table(
         [("Arm", False), ("Method", False), *[(name, True) for name in names], ("Error, top rung left out", True)], rows
     )
+
+
+def no_forecast_sentences(evidence: Evidence, scene: Scene) -> list[str]:
+    """Return why arms have no forecast whose highest rung has a bound alone, the stack first."""
+    return [
+        f"{scene.title(row['arm'])}: no forecast, since {_at_the_end(row, evidence)}."
+        for row in sorted(_bounded_at_the_end(evidence), key=lambda row: (row["arm"] != "stack", row["arm"]))
+    ]
+
+
+def _bounded_at_the_end(evidence: Evidence) -> list[dict[str, Any]]:
+    axis = main_axis(evidence)
+    last: dict[str, dict[str, Any]] = {}
+    for row in evidence.savings:
+        judged = row["arm"] == "stack" or row["arm"].startswith("alone:")
+        if judged and row["axis"] == axis and row["rung"] is not None:
+            last[row["arm"]] = max(last.get(row["arm"], row), row, key=lambda one: one["rung"])
+    return [row for row in last.values() if bounded(row)]
+
+
+def _at_the_end(row: dict[str, Any], evidence: Evidence) -> str:
+    where = "the top rung" if row["rung"] == evidence.top_rung else f"rung {row['rung']}"
+    said = measured_text(row)
+    if said.startswith("loses"):
+        return f"all that is known of {where} is that it {said} there"
+    return f"{where}'s saving is only known to be {said}"
 
 
 def _forecast(row: dict[str, Any] | None) -> str:

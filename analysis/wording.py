@@ -1,8 +1,13 @@
 """Numbers as people read them: percent, parameters, FLOPs, seconds, money, p values."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 MISSING = "–"
+AT_LEAST = "at least"
+"""The `bound` of a saving whose arm did not meet the baseline's loss within the horizons that it was run to."""
+FINE_INTERVAL = 0.1  # two decimals would hide an interval of lnS that is narrower
 LARGE_UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -26,6 +31,52 @@ def saving_text(saving: float | None, low: float | None, high: float | None) -> 
     if saving is None:
         return MISSING
     return percent(saving) if low is None or high is None else f"{percent(saving)} ({percent_interval(low, high)})"
+
+
+def bounded(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `savings` holds a bound alone; rows of older studies have no such column, or none in it."""
+    return row.get("bound") == AT_LEAST
+
+
+def measured_text(row: Mapping[str, Any]) -> str:
+    """Return a row of `savings` in words: '82 % (69 to 89 %)', 'at least 87.5 %', 'loses at least 12 %'.
+
+    A bound is rounded to the side on which it claims less.
+    """
+    low, high = row["saving_low"], row["saving_high"]
+    if not bounded(row):
+        return saving_text(row["saving"], low, high)
+    if low is not None:
+        return f"{AT_LEAST} {_tenths(math.floor(1000 * low + 1e-6))}"
+    if high is None:
+        return MISSING
+    if high >= 0:
+        return f"at most {_tenths(math.ceil(1000 * high - 1e-6))}"
+    return f"loses {AT_LEAST} {_tenths(math.floor(-1000 * high + 1e-6))}"
+
+
+def _tenths(tenths: int) -> str:
+    return f"{tenths / 10:.1f}".removesuffix(".0").replace("-", "−") + " %"
+
+
+def least_saving(row: Mapping[str, Any]) -> float | None:
+    """Return the number that a row of `savings` is ordered by: the saving, or the bound where nothing else is known."""
+    values = (row["saving_low"], row["saving_high"]) if bounded(row) else (row["saving"],)
+    return next((float(value) for value in values if value is not None), None)
+
+
+def change_text(change: float | None, low: float | None, high: float | None) -> str:
+    """Return a difference of lnS with its interval: '−0.12 [−0.30, 0.06]', '−0.003 [−0.012, 0.006]'."""
+    if change is None:
+        return MISSING
+    if low is None or high is None:
+        return _places(change, 3)
+    places = 3 if high - low < FINE_INTERVAL else 2
+    return f"{_places(change, places)} [{_places(low, places)}, {_places(high, places)}]"
+
+
+def _places(value: float, places: int) -> str:
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # adding 0 makes -0.0 a plain 0
 
 
 def params_text(params: float | None) -> str:

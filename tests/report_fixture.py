@@ -78,6 +78,42 @@ def demo_records(*, seed: int = 7, until: str = "landing") -> list[Record]:
     return writer.records
 
 
+def crossing_records() -> list[Record]:
+    """Return the study as a promotion leaves it that runs arms to where they meet the baseline's loss.
+
+    Its top rung is in transition. There one finding saves an unknown amount above a bound, another loses at least so
+    much, and a third gains while its change since rung 0 is unknown.
+    """
+    return [record | _at_crossing(record) for record in demo_records()]
+
+
+def _at_crossing(record: Record) -> Record:
+    if record["kind"] == "slope":
+        steepens = record["rung"] == 2
+        ratio = record["tokens"] / record["params"]
+        return {"tokens_per_param": ratio, "transition": steepens, "curvature": -0.3 if steepens else 0.46}
+    if record["kind"] == "saving":
+        bound = BOUNDS.get(record["arm"]) if record["rung"] == 2 else None
+        return {"bound": "", "method": "crossing", "horizons": 3} | (bound or {})
+    if record["kind"] == "verdict":
+        change = record["retention"]
+        interval = {"retention_low": change - 0.06, "retention_high": change + 0.06, "margin": 0.026}
+        return interval | WORDS_AT_CROSSING.get(record["arm"], {})
+    return {}
+
+
+WORDS_AT_CROSSING: dict[str, Record] = {
+    "alone:t21": {"verdict": "gains", "margin": 0.05},
+    "alone:t07": {"retention": None, "retention_low": None, "retention_high": None},
+    "alone:t16": {"verdict": "reverses"},
+}
+UNKNOWN: Record = {"bound": "at least", "saving": None, "ln_speedup": None, "ln_speedup_se": None}
+BOUNDS: dict[str, Record] = {
+    "alone:t07": {**UNKNOWN, "saving_low": 0.875, "saving_high": None},
+    "alone:t16": {**UNKNOWN, "saving_low": None, "saving_high": -0.12},
+}
+
+
 def write_spool(study: Path, records: list[Record], name: str = "records") -> Path:
     """Append the records to one spool file of the study."""
     spool = study / "spool"

@@ -132,6 +132,7 @@ def test_limits_follow_the_rows() -> None:
     far = {"params": 6_400_000, "extrapolated": True}
     said = "\n".join(limits(evidence(FIVE, powers=[power], slopes=[slope], forecasts=[far], landings=[])))
     assert "up to 78 % cannot be excluded" in said  # 1 - 0.05 ** (1 / 2)
+    assert "Savings in seconds that are smaller than these can be real and stay unseen: 7 %" in said
     assert "7 % at rung 2 (4 pairs); rung 2 cannot see the 5 % that would be worth having" in said
     assert "degrees of freedom: 5 at rung 2" in said
     assert "16x beyond the top rung" in said

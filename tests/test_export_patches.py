@@ -8,6 +8,7 @@ from findings_study import FINDINGS, KNOB, ODD, finding_id, git, held, repositor
 from tiny import BASELINE, patched
 
 from analysis.export_branch import export_branch
+from analysis.export_findings import message
 from analysis.export_patches import export_patches
 from data.errors import InputError, ScaleproofError
 from scaling.edits import unified_diff
@@ -43,6 +44,17 @@ def test_a_commit_tells_hypothesis_and_evidence(tmp_path: Path, study: Path) -> 
                  "Verdict on seconds: shrinks, fragile; saves 12 % (8 to 16 %) at rung 2",
                  "Proposer: claude, claude-large", f"Trial: {finding_id('qk-norm-e0003-2')}"):  # fmt: skip
         assert part in told[1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.875, None, "saves at least 87.5 %"), (None, -0.12, "loses at least 12 %")]
+)
+def test_a_saving_of_which_a_bound_is_known_is_told_as_one(low: float | None, high: float | None, said: str) -> None:
+    finding = dict.fromkeys(("finding_id", "hypothesis", "category", "proposer", "scale_rule", "source", "model"), "x")
+    unknown = dict.fromkeys(("effect", "effect_low", "effect_high", "pairs", "z", "q_value", "expected_effect"))
+    verdict = {"axis": "seconds", "verdict": "gains", "fragile": False, "rung": 2, "saving": None, "bound": "at least"}
+    told = message(finding | unknown, [verdict | {"saving_low": low, "saving_high": high}])
+    assert f"Verdict on seconds: gains; {said} at rung 2" in told
 
 
 def test_no_model_is_credited_with_what_stood_in_for_it(tmp_path: Path, study: Path) -> None:

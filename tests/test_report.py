@@ -9,13 +9,16 @@ from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
-from report_fixture import FINDINGS, demo_records, write_spool
+from report_fixture import FINDINGS, crossing_records, demo_records, write_spool
 
+from analysis import chart_savings
 from analysis.bench_tables import bracket_sentence
 from analysis.charts import PICTURES
 from analysis.evidence import read_evidence
+from analysis.regime import regime
 from analysis.report import refresh_report, render_report, write_report
-from analysis.style import make_scene, short_labels
+from analysis.style import make_scene, short_labels, specification
+from analysis.wording import change_text, measured_text
 from data.errors import InputError
 from data.store import Store
 
@@ -189,3 +192,123 @@ def test_an_arm_has_one_colour_and_two_of_one_title_stay_apart() -> None:
     assert len(looks) == 12
     assert scene.colour("alone:t3") == scene.colour("without:t3")
     assert len(set(short_labels(scene.titles, 20).values())) == len(scene.titles)
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose arms were run to where they meet the baseline's loss; some did not. Its top is in transition."""
+    path = write_spool(tmp_path_factory.mktemp("crossed"), crossing_records())
+    write_report(path)
+    return path
+
+
+def told(study: Path) -> tuple[str, str]:
+    """The text of the page and of the Markdown, which say the same."""
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    texts = (
+        Page((study / "report.html").read_text()).text,
+        Page(reader.render((study / "report.md").read_text())).text,
+    )
+    return texts[0].replace("\u00a0", " "), texts[1]
+
+
+def test_a_bound_is_worded_alike_wherever_it_stands(crossed: Path) -> None:
+    for text in told(crossed):
+        verdicts = text.partition("Verdicts")[2].partition("How to read it")[0]
+        assert verdicts.count("at least 87.5 %") == 3, "on each axis"
+        assert verdicts.count("loses at least 12 %") == 3
+        assert "no forecast, since the top rung's saving is only known to be at least 87.5 %." in text
+        assert "that it loses at least 12 % there." in text
+        assert "2 arms did not meet the baseline's loss within the horizons" in text
+    assert "seconds at 0.4M: at least 87.5 %" in (crossed / "report" / "savings.svg").read_text()
+
+
+def test_an_arm_with_a_bound_alone_has_no_forecast(crossed: Path) -> None:
+    for text in told(crossed):
+        forecast = text.partition("Error, top rung left out")[2].partition("no forecast")[0]
+        assert FINDINGS[0][1] in forecast
+        assert FINDINGS[1][1] not in forecast.rpartition("points")[0]
+
+
+def test_the_retention_has_its_interval_and_the_margin(crossed: Path) -> None:
+    page, markdown = told(crossed)
+    assert "−0.13[−0.19, −0.07]" in page
+    assert "−0.13 [−0.19, −0.07]" in markdown
+    for text in (page, markdown):
+        assert "the interval lies within ±0.026; ±0.05 for Query-key normalisation." in text
+
+
+def test_a_transition_is_said_in_the_first_paragraph(crossed: Path) -> None:
+    page, markdown = told(crossed)
+    first = page.partition("Verdicts")[0]
+    assert "At 0.4M params (16 tokens per parameter) the baseline's loss still falls faster" in first
+    assert "the largest that is bracketed is the stack's 23 % of training time." in first
+    assert regime(read_evidence(Store(crossed))) in markdown.partition("Verdicts")[0]
+    for text in (page, markdown):
+        assert "Tokens per param" in text
+
+
+def test_the_largest_saving_that_is_bracketed_may_be_a_findings(crossed: Path) -> None:
+    evidence = read_evidence(Store(crossed))
+    for row in evidence.savings:
+        if row["arm"] == "stack":
+            row["bound"], row["saving"] = "at least", None
+    assert f"is that of “{FINDINGS[0][1]}”, 14 % of training time" in regime(evidence)
+    for row in evidence.savings:
+        row["method"] = "baseline curve"
+    assert "No gain at 0.4M params is bracketed by runs." in regime(evidence)
+
+
+def test_only_rungs_that_judge_make_a_regime(crossed: Path) -> None:
+    evidence = read_evidence(Store(crossed))
+    for row in evidence.slopes:
+        row["transition"] = row["rung"] == 1
+    assert regime(evidence) == "", "rung 1 gates, and no verdict speaks of it"
+
+
+def test_a_study_from_before_the_crossing_renders_as_it_did(study: Path) -> None:
+    assert regime(read_evidence(Store(study))) == ""
+    for text in told(study):
+        assert "in a transition" not in text
+        assert "within ±" not in text
+        assert "−0.130" in text, "a retention that has no interval"
+        assert "no forecast, since" not in text
+
+
+def test_a_bound_is_drawn_as_an_arrow_without_a_point(crossed: Path) -> None:
+    store = Store(crossed)
+    evidence = read_evidence(store)
+    chart = chart_savings.draw(store.rows(chart_savings.SQL), make_scene(evidence.findings, evidence.smallest_saving))
+    assert chart is not None
+    drawn = [row for group in specification(chart)["datasets"].values() for row in json.loads(group)]
+    bounds = [row for row in drawn if row["part"] == "bound"]
+    assert {(row["arm"], row["opens"]) for row in bounds} == {("alone:t07", "up"), ("alone:t16", "down")}
+    for row in bounds:
+        up = row["opens"] == "up"
+        assert row["arrow_from"] == (row["saving_low"] if up else row["saving_high"])
+        assert (row["arrow_to"] > row["arrow_from"]) == up
+    assert all(row["saving"] is not None for row in drawn if row["part"] == "measured")
+    assert not [row for row in drawn if row["part"] == "forecast" and row["arm"] in {"alone:t07", "alone:t16"}]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.875, None, "at least 87.5 %"),
+        (0.9376, None, "at least 93.7 %"),
+        (-0.05, None, "at least −5 %"),
+        (None, -0.1299, "loses at least 12.9 %"),
+        (None, -1.0, "loses at least 100 %"),
+        (None, 0.031, "at most 3.1 %"),
+        (None, None, "–"),
+    ],
+)
+def test_a_bound_never_claims_more_than_it_is(low: float | None, high: float | None, said: str) -> None:
+    assert measured_text({"bound": "at least", "saving": None, "saving_low": low, "saving_high": high}) == said
+
+
+def test_a_change_shows_as_many_places_as_its_interval_needs() -> None:
+    assert change_text(-0.12, -0.3, 0.06) == "−0.12 [−0.30, 0.06]"
+    assert change_text(-0.0031, -0.012, 0.0058) == "−0.003 [−0.012, 0.006]"
+    assert change_text(-0.001, -0.3, 0.3) == "0.00 [−0.30, 0.30]"
+    assert change_text(None, None, None) == "–"

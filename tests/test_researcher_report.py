@@ -199,6 +199,12 @@ def test_what_was_expected_up_the_ladder_is_held_against_the_verdicts() -> None:
     assert scaling_sentence([], "seconds") == ""
 
 
+def test_a_gain_whose_change_is_unknown_is_no_verdict_on_what_was_expected() -> None:
+    rows = [{"expected_scaling": "constant", "verdict": word, "axis": "seconds"} for word in ("gains", "transfers")]
+    assert scaling_sentence(rows, "seconds") == "1 of 1 finding with a verdict went up the ladder as expected."
+    assert [name for name, _ in scaling_table(rows, "seconds").columns[1:]] == ["transfers", "gains"]
+
+
 def test_the_picture_stands_in_the_section_with_the_sql_that_ran(study: Path, files: dict[str, str]) -> None:
     (picture,) = RESEARCHER_PICTURES
     ElementTree.fromstring(files[f"report/{picture.name}.svg"])

@@ -17,15 +17,11 @@ from scaling.loading import LoadedRecipe, load
 from scaling.shape import Shape, measure
 from scaling.stepper import Stepper
 from search.settings import SearchSettings
-from transfer.factorial.plans import plackett_burman
-from transfer.half_stacks import MOST_WITHOUT_PLAN
-from transfer.power import POWER, smallest_visible_saving
+from transfer.plan_cost import rung_cost
+from transfer.plan_sight import Sight
 from transfer.presets import vocabulary
 from transfer.settings import TransferSettings
 
-ASSUMED = {"cpu": (0.03, 0.45, 0.01), "gpu": (0.001, 0.16, 0.003)}
-"""Until a study has measured its own: sigma and kappa (nats per token) and s_time, by accelerator."""
-ASSUMED_CORRELATION = 0.5
 ASSUMED_GPU_FLOPS_PER_SECOND = 4e14
 """Forty per cent of an H100's dense bfloat16 peak, 989e12 (NVIDIA H100 data sheet)."""
 TIMED_STEPS = 4
@@ -33,19 +29,27 @@ TIMED_STEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class RungPlan:
-    """What one rung needs. FLOPs, bytes and seconds of one run at the rung's horizon; `hours` of all runs there."""
+    """What one rung needs. FLOPs, bytes and seconds of one run at the rung's horizon; `hours` of all runs there.
+
+    transition: whether the baseline's curve still steepens there; None where no promotion has measured it.
+    smallest_saving: what the pairs establish on the study's `axis`; smallest_saving_tokens: the same in tokens.
+    """
 
     rung: str
     params: int
     params_non_embedding: int
     tokens: int
+    tokens_per_param: float
+    transition: bool | None
     flops: float
     memory_bytes: int
     seconds: float
     runs: float
     hours: float
     pairs: int
+    axis: str
     smallest_saving: float
+    smallest_saving_tokens: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,52 +73,34 @@ def make_plan(study: Study) -> Plan:
     corpus = CorpusSettings.read(study.settings.get("corpus", {}))
     vocab_size = vocabulary(corpus)
     recipe, workers = load(baseline_recipe(study)), default_workers(ladder)
-    measured = {
-        row["rung"]: (row["sigma"], row["kappa"])
-        for row in Store(study.path).rows("select rung, sigma, kappa from slopes where kappa > 0")
-    }
+    sight = Sight.read(Store(study.path), ladder.accelerator)
     plans = []
     for index, rung in enumerate(ladder.rungs):
         shape = measure(recipe, rung, ladder.base, vocab_size)
-        sigma, kappa, s_time = ASSUMED[ladder.accelerator]
-        sigma, kappa = measured.get(index, (sigma, kappa))
         seconds = _seconds_per_run(recipe, ladder, rung, shape, vocab_size)
         is_top = index == len(ladder.rungs) - 1
         pairs = settings.pairs[-1 if is_top else 0]
-        runs = _runs(settings, findings, pairs, is_top=is_top)
+        runs = rung_cost(settings, findings, pairs, is_bottom=index == 0, is_top=is_top).runs
         plans.append(
             RungPlan(
                 rung=rung.name,
                 params=shape.params,
                 params_non_embedding=shape.params_non_embedding,
                 tokens=rung.tokens,
+                tokens_per_param=rung.tokens / shape.params,
+                transition=sight.transition.get(index),
                 flops=shape.flops_per_token * float(rung.tokens),
                 memory_bytes=_memory_bytes(shape, rung, ladder, vocab_size),
                 seconds=seconds,
                 runs=runs,
                 hours=runs * seconds / workers / 3600,
                 pairs=pairs,
-                smallest_saving=smallest_visible_saving(
-                    sigma=sigma,
-                    kappa=kappa,
-                    s_time=s_time,
-                    pairs=pairs,
-                    correlation=ASSUMED_CORRELATION,
-                    alpha=settings.alpha,
-                    power=POWER["transfers"],
-                ),
+                axis=settings.axis,
+                smallest_saving=sight.smallest(index, pairs, settings, settings.axis),
+                smallest_saving_tokens=sight.smallest(index, pairs, settings, "tokens"),
             )
         )
-    return Plan(plans, workers, _notes(ladder, findings, set(measured), len(ladder.rungs)))
-
-
-def _runs(settings: TransferSettings, findings: int, pairs: int, *, is_top: bool) -> float:
-    """Runs of a rung in units of one at its horizon, if no gate stops anything."""
-    runs = pairs * (findings + 2) + settings.horizon_seeds * (0.5 + 2.0) + 2 * settings.aa_pairs
-    if not is_top:
-        return runs
-    plan = 0 if findings <= MOST_WITHOUT_PLAN else plackett_burman(findings).shape[0] * (4 if settings.fold_over else 2)
-    return runs + pairs * findings + plan + 2 * settings.landing_pairs
+    return Plan(plans, workers, _notes(ladder, findings, sight, settings.axis))
 
 
 def _memory_bytes(shape: Shape, rung: Rung, ladder: Ladder, vocab_size: int) -> int:
@@ -143,17 +129,10 @@ def _seconds_per_run(recipe: LoadedRecipe, ladder: Ladder, rung: Rung, shape: Sh
     return spent / TIMED_STEPS * rung.steps
 
 
-def _notes(ladder: Ladder, findings: int, measured: set[int], rungs: int) -> list[str]:
+def _notes(ladder: Ladder, findings: int, sight: Sight, axis: str) -> list[str]:
     notes = [f"Runs are counted for {findings} findings and the stack, with no arm stopped by a gate."]
-    if len(measured) < rungs:
-        sigma, kappa, s_time = ASSUMED[ladder.accelerator]
-        notes.append(
-            f"Noise and slope of rungs not yet measured are assumed: sigma {sigma}, kappa {kappa} nats per token, "
-            f"s_time {s_time}, correlation of pairs {ASSUMED_CORRELATION}."
-        )
     if ladder.accelerator == "gpu":
         notes.append("Time is assumed at 4e14 FLOPs per second and GPU; it was not measured here.")
     else:
         notes.append(f"Time is that of {TIMED_STEPS} steps of the baseline, timed here and now on one thread.")
-    notes.append("The smallest saving is one in tokens, established with 90 % chance by the pairs named.")
-    return notes
+    return [*notes, *sight.notes({index: rung.name for index, rung in enumerate(ladder.rungs)}, axis)]
