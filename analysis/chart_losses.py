@@ -18,7 +18,7 @@ SQL = """\
 SELECT rung, params, arm, purpose, tokens, seed, val_loss
 FROM runs
 WHERE status = 'finished' AND val_loss IS NOT NULL
-  AND purpose IN ('horizon', 'pair', 'crossing', 'landing') AND arm NOT LIKE 'without:%' AND arm NOT LIKE 'plan:%'
+  AND purpose IN ('horizon', 'pair', 'landing') AND arm NOT LIKE 'without:%' AND arm NOT LIKE 'plan:%'
 ORDER BY rung, arm, tokens, seed, run_id"""
 
 
