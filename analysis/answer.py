@@ -6,11 +6,12 @@ from typing import Any
 from analysis.evidence import Evidence
 from analysis.import_summary import headline, is_imported, summarise
 from analysis.progress import unfinished
-from analysis.wording import count_of, listed, params_text, percent, percent_interval
+from analysis.wording import bounded, count_of, listed, measured_text, params_text, percent, percent_interval
 
-HELPS = ("transfers", "grows", "shrinks")
+HELPS = ("transfers", "gains", "grows", "shrinks")
 WORDS = {
     "transfers": ("transfers", "transfer"),
+    "gains": ("gains (whether it shrinks cannot be told)", "gain (whether they shrink cannot be told)"),
     "grows": ("grows", "grow"),
     "shrinks": ("shrinks", "shrink"),
     "vanishes": ("vanishes", "vanish"),
@@ -80,14 +81,21 @@ def _not_promoted(evidence: Evidence) -> str:
     )
 
 
-def _findings(judged: list[dict[str, Any]], kept: int, evidence: Evidence, axis: str) -> str:
+def _findings(run: list[dict[str, Any]], kept: int, evidence: Evidence, axis: str) -> str:
+    """What became of the findings; an arm that was stopped below the top rung is not counted among those judged there.
+
+    `run` holds the verdicts on all findings that were run alone.
+    """
     where = _where(evidence)
+    judged = [row for row in run if evidence.saving(row["arm"], axis, evidence.top_rung) is not None]
     words = Counter(str(row["verdict"]) for row in judged)
     beginning = f"Of {count_of(kept, 'finding')} kept at rung 0"
     if not judged:
         return f"{beginning}, none was judged alone at {where}"
     if len(judged) < kept:
-        beginning += f", {len(judged)} {'was' if len(judged) == 1 else 'were'} taken up to {where} and of these"
+        below = len(run) - len(judged)
+        stopped = f" ({below} {_were(below)} stopped or lost below)" if below else ""
+        beginning += f", {len(judged)} {_were(len(judged))} taken up to {where}{stopped} and of these"
     if set(words) == {"inconclusive"}:
         return f"{beginning}, none is settled at {where} ({_what_settles(judged)})"
     if set(words) == {"invalid"}:
@@ -107,6 +115,10 @@ def _findings(judged: list[dict[str, Any]], kept: int, evidence: Evidence, axis:
     else:
         parts = [f"none saves {SAVED[axis]} at {where} ({listed(rest)})"]
     return f"{beginning}, {listed(parts)}"
+
+
+def _were(times: int) -> str:
+    return "was" if times == 1 else "were"
 
 
 def _counted(word: str, times: int) -> str:
@@ -130,6 +142,9 @@ def _stack(evidence: Evidence, axis: str) -> str:
     if verdict is not None and verdict["verdict"] == "invalid":
         return "the stack's own verdict is invalid"
     row = evidence.saving("stack", axis, evidence.top_rung)
+    if row is not None and bounded(row):
+        text = measured_text(row)
+        return f"the stack {text if text.startswith('loses') else f'saves {text}'} of {SAVED[axis]} there"
     if row is None or row["saving"] is None:
         return "the stack has no measured saving there"
     interval = f"90 % interval {percent_interval(row['saving_low'], row['saving_high'])}"

@@ -92,8 +92,8 @@ def _ladder_head(answer: Answer) -> str:
         telling = many > 1 and answer["ladders"] >= TELLING_LADDERS
         worst = f" ({percent(answer['worst_wrong_claims'])} in the worst world)" * telling
         lines.append(
-            f"A finding without any gain at the top is called transfers or grows in {percent(answer['wrong_claims'])}"
-            f" of ladders{worst}."
+            "A finding without any gain at the top is called transfers, gains or grows in "
+            f"{percent(answer['wrong_claims'])} of ladders{worst}."
         )
     if answer["right"] is not None:
         planned = answer["planned_right"]
@@ -112,8 +112,8 @@ def _worlds(answer: Answer) -> str:
     names = ("coverage", "wrong_claims", "right", "planned_right", "aa_frozen", "fragile")
     rows = [(one_line(world["name"]), *(_points(world[name]) for name in names)) for world in _counted(answer)]
     return (
-        "By world, in % (wrong: gone at the top, yet called transfers or grows; right: the right word; planned: with\n"
-        "the pairs that are planned for it; frozen: sound rungs that A/A stops)\n"
+        "By world, in % (wrong: gone at the top, yet called transfers, gains or grows; right: the right word;\n"
+        "planned: with the pairs that are planned for it; frozen: sound rungs that A/A stops)\n"
         + to_bare_table(("world", "coverage", "wrong", "right", "planned", "frozen", "fragile"), rows)
     )
 

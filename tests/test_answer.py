@@ -114,6 +114,21 @@ def test_findings_left_behind_are_not_counted_as_judged() -> None:
     assert "Of 3 findings kept at rung 0, 1 was taken up to 0.4M params and of these" in said
 
 
+def test_findings_stopped_below_the_top_are_not_counted_there() -> None:
+    words = {"a": "transfers", "b": "gains", "c": "gains", "d": "inconclusive"}
+    top = [saving(f"alone:{name}", 0.1, 0.05, 0.15) for name in "abc"]
+    said = answer(evidence(words, savings=[*top, {**saving("alone:d", 0.1, -0.1, 0.2), "rung": 1}]))
+    assert "3 were taken up to 0.4M params (1 was stopped or lost below) and of these" in said
+    assert "3 still save training time at 0.4M params (1 transfers and 2 gain (whether they shrink" in said
+    assert "inconclusive" not in said
+
+
+def test_a_stack_known_by_a_bound_says_the_bound() -> None:
+    bound = {**saving("stack", None, 0.875, None), "bound": "at least"}
+    said = answer(evidence({"a": "gains"}, savings=[saving("alone:a", 0.1, 0.05, 0.15), bound]))
+    assert "(it gains (whether it shrinks cannot be told)); the stack saves at least 87.5 % of training time" in said
+
+
 def test_before_promotion_transfer_is_unknown() -> None:
     said = answer(evidence(FIVE, verdicts=[], savings=[], landings=[]))
     assert said.startswith("5 of 12 trials were kept at rung 0, but none has been run at a larger rung yet")

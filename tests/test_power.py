@@ -47,19 +47,22 @@ def test_each_word_asks_its_own_question() -> None:
     def need(word: Settling, top: float, bottom: float) -> int | None:
         return pairs_needed(word, expected(top, bottom))
 
-    assert need("harmful", -0.1, 0.0) == need("transfers", 0.1, 0.1)
-    assert need("transfers", -0.1, 0.1) is None
+    assert need("harmful", -0.1, 0.0) == need("gains", 0.1, 0.1)
+    assert need("gains", -0.1, 0.1) is None
+    assert need("transfers", 0.1, 0.1) == pairs_for(0.025, 0.008, alpha=0.05, power=0.95)
+    assert need("transfers", 0.1, 0.13) == pairs_for(0.0025, 0.008, alpha=0.05, power=0.95)
+    assert need("transfers", 0.05, 0.1) is None
     assert need("shrinks", 0.05, 0.05) is None
-    shrinks, transfers = need("shrinks", 0.05, 0.1), need("transfers", 0.05, 0.1)
+    shrinks, gains = need("shrinks", 0.05, 0.1), need("gains", 0.05, 0.1)
     assert shrinks is not None
-    assert transfers is not None
+    assert gains is not None
     assert shrinks == pairs_for(0.05 - 0.005, 0.008, alpha=0.05, power=0.9)
-    assert shrinks > transfers
+    assert shrinks > gains
     assert need("vanishes", 0.0, 0.1) == pairs_for(0.01, 0.004, alpha=0.05, power=0.95)
 
 
 def test_more_findings_need_more_pairs() -> None:
-    alone, among_twenty = (pairs_needed("transfers", expected(0.05, 0.05, findings)) for findings in (1, 20))
+    alone, among_twenty = (pairs_needed("gains", expected(0.05, 0.05, findings)) for findings in (1, 20))
     assert alone is not None
     assert among_twenty is not None
     assert among_twenty > alone

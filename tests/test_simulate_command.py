@@ -125,7 +125,7 @@ def test_more_pairs_find_the_right_word_more_often(tmp_path: Path, capsys: Captu
 def test_one_world_is_told_in_full(settings: Path, capsys: Capture) -> None:
     text = said(capsys, "ladder", "--settings", settings, "--workers", "1")
     assert text.startswith("In this world the 90 % intervals hold the truth in ")
-    assert "is called transfers or grows in " in text
+    assert "is called transfers, gains or grows in " in text
     assert "A sound rung is frozen by its A/A in " in text
     for row in ("good +transfers", "fading +vanishes", "stack +shrinks"):
         assert re.search(rf"^{row} ", text, re.MULTILINE)

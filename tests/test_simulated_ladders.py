@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from transfer.forecast import forecast
+from transfer.power import margin_of
 from transfer.saving import savings_up_the_ladder
 from transfer.simulation.counts import count_block, planned_pairs, right_word
 from transfer.simulation.error_rates import MIX, UNTUNED, ErrorRates, LadderWorld, error_rates
@@ -134,7 +135,14 @@ def test_the_right_word_is_that_of_a_ladder_without_noise(bottom: float, top: fl
     for distance in (abs(top) - delta, abs(top - bottom) - delta / 2, abs(top), abs(bottom)):
         assume(abs(distance) > 1e-9)
     change = top - bottom
-    word = choose_word((top, top), (change, change), delta=delta, gain_at_rung_0=bottom > 0, holm_passed=True)
+    word = choose_word(
+        (top, top),
+        (change, change),
+        delta=delta,
+        margin=margin_of(bottom, delta),
+        gain_at_rung_0=bottom > 0,
+        holm_passed=True,
+    )
     assert right_word(bottom, top, delta) == word
 
 

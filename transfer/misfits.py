@@ -29,7 +29,12 @@ def within_the_stack(finding_id: str, arms: Arms, worth: Saving | None, smallest
         missing = worth.reason if worth is not None and worth.reason else "it was not measured within the stack"
         return _verdict("inconclusive", f"Inconclusive: {why} {_sentence(missing[:1].upper() + missing[1:])}")
     word = choose_word(
-        (worth.low, worth.high), ANYTHING, delta=delta_of(smallest_saving), gain_at_rung_0=False, holm_passed=False
+        (worth.low, worth.high),
+        ANYTHING,
+        delta=delta_of(smallest_saving),
+        margin=delta_of(smallest_saving),
+        gain_at_rung_0=False,
+        holm_passed=False,
     )
     interval = f"{worth.saving:.1%} (90 %: {worth.saving_low:.1%} to {worth.saving_high:.1%})"
     ending = {"vanishes": f"less than {smallest_saving:.1%} either way", "harmful": "a loss"}.get(

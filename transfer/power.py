@@ -11,10 +11,20 @@ from data.errors import InputError
 from transfer.saving import saved
 from transfer.student import quantile
 
-Settling = Literal["transfers", "grows", "shrinks", "vanishes", "reverses", "harmful"]
+Settling = Literal["transfers", "gains", "grows", "shrinks", "vanishes", "reverses", "harmful"]
 
 ALPHA = 0.05
-POWER = {"transfers": 0.90, "grows": 0.90, "shrinks": 0.90, "vanishes": 0.95, "reverses": 0.90, "harmful": 0.90}
+POWER = {
+    "transfers": 0.90,
+    "gains": 0.90,
+    "grows": 0.90,
+    "shrinks": 0.90,
+    "vanishes": 0.95,
+    "reverses": 0.90,
+    "harmful": 0.90,
+}
+EQUIVALENCE_SHARE = 0.25
+"""Of lnS at rung 0: a change within it, up or down, is called none (docs/method.md, "Words")."""
 MOST_PAIRS = 10_000
 
 
@@ -44,19 +54,31 @@ def pair_variance(sigma: float, kappa: float, correlation: float, s_time: float 
 def pairs_needed(word: Settling, expected: Expected) -> int | None:
     """Pairs a rung that establish `word` with the chance in POWER; None where no number up to MOST_PAIRS does.
 
-    grows and shrinks need the gain at the top and the difference to rung 0; vanishes must fit within +-delta, being 0.
+    grows and shrinks need the gain at the top and the difference to rung 0; vanishes must fit within +-delta, being 0;
+    transfers needs the gain, and a difference within the margin.
     """
     if word == "vanishes":
         return pairs_for(expected.delta, expected.top_variance, alpha=expected.alpha, power=POWER[word])
     if word in ("reverses", "harmful"):
         return pairs_for(-expected.top, expected.top_variance, alpha=expected.alpha, power=POWER[word])
     gain = pairs_for(expected.top, expected.top_variance, alpha=expected.alpha / expected.findings, power=POWER[word])
-    if word == "transfers":
+    if word == "gains":
         return gain
-    change = expected.top - expected.bottom if word == "grows" else expected.bottom - expected.top
     both = expected.top_variance + expected.bottom_variance
-    trend = pairs_for(change - expected.delta / 2, both, alpha=expected.alpha, power=POWER[word])
+    change = expected.top - expected.bottom
+    if word == "transfers":
+        # Both of its one-sided tests must pass, as for vanishes.
+        within = margin_of(expected.bottom, expected.delta) - abs(change)
+        trend = pairs_for(within, both, alpha=expected.alpha, power=POWER["vanishes"])
+    else:
+        change = change if word == "grows" else -change
+        trend = pairs_for(change - expected.delta / 2, both, alpha=expected.alpha, power=POWER[word])
     return None if gain is None or trend is None else max(gain, trend)
+
+
+def margin_of(ln_speedup: float, delta: float) -> float:
+    """The change from rung 0 that counts as none, in lnS, from lnS at rung 0; `delta` where that is unknown."""
+    return max(delta, EQUIVALENCE_SHARE * ln_speedup) if math.isfinite(ln_speedup) else delta
 
 
 def pairs_for(effect: float, variance: float, *, alpha: float, power: float, fixed_variance: float = 0.0) -> int | None:

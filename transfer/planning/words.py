@@ -10,7 +10,16 @@ from scipy.stats import qmc
 
 from transfer.planning.score import Measured
 from transfer.planning.world import Floats, RecommenderSettings
-from transfer.power import ALPHA, POWER, Expected, Settling, pair_variance, pairs_needed, smallest_visible_saving
+from transfer.power import (
+    ALPHA,
+    POWER,
+    Expected,
+    Settling,
+    margin_of,
+    pair_variance,
+    pairs_needed,
+    smallest_visible_saving,
+)
 from transfer.student import quantile, welch_dof
 from transfer.words import Word, choose_word
 
@@ -20,7 +29,14 @@ OUTCOMES = 1024
 def right_word(bottom: float, top: float, delta: float) -> Word:
     """The word that the true lnS at rung 0 and at the top deserve."""
     change = top - bottom
-    return choose_word((top, top), (change, change), delta=delta, gain_at_rung_0=bottom > 0, holm_passed=True)
+    return choose_word(
+        (top, top),
+        (change, change),
+        delta=delta,
+        margin=margin_of(bottom, delta),
+        gain_at_rung_0=bottom > 0,
+        holm_passed=True,
+    )
 
 
 def chance_of(word: Word, bottom: Measured, top: Measured, *, delta: float, arms: int) -> float:
@@ -40,6 +56,7 @@ def chance_of(word: Word, bottom: Measured, top: Measured, *, delta: float, arms
             (high - reach[1] * se_high, high + reach[1] * se_high),
             (change - reach[2] * se, change + reach[2] * se),
             delta=delta,
+            margin=margin_of(low, delta),
             gain_at_rung_0=low - reach[0] * se_low > 0,
             holm_passed=high >= hardest * se_high,
         )
@@ -60,7 +77,7 @@ def needed_pairs(
         delta=settings.delta,
         findings=settings.arms,
     )
-    words: tuple[Settling, ...] = ("transfers", "grows", "shrinks", "vanishes", "reverses", "harmful")
+    words: tuple[Settling, ...] = ("transfers", "gains", "grows", "shrinks", "vanishes", "reverses", "harmful")
     return {word: pairs_needed(word, expected) for word in words}
 
 
@@ -73,7 +90,7 @@ def visible_saving(settings: RecommenderSettings, params: float, tokens_per_para
         pairs=pairs,
         correlation=settings.correlation,
         alpha=ALPHA / settings.arms,
-        power=POWER["transfers"],
+        power=POWER["gains"],
     )
 
 
