@@ -24,6 +24,7 @@ from analysis.style import (
 )
 from analysis.verdict_amounts import Answer, name_text, strongest_first, top_of
 from analysis.wording import count_of
+from transfer.tables.curve import Shape
 
 MOST_PANELS = 9
 MOST_ARMS = len(FINDING_COLOURS)
@@ -128,7 +129,8 @@ def curve_loss(curve: Answer, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _smooth(curve: Answer, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(curve["a"] * (x / curve["x_ref"]) ** -curve["b"] + curve["c"], dtype=np.float64)
+    shape = Shape(np.log(curve["points"]), np.array(curve["exponents"]))
+    return np.asarray(curve["loss_ref"] - curve["kappa_ref"] * shape.fallen(np.log(x)), dtype=np.float64)
 
 
 def _axes(curve: Answer, ends: tuple[float, float], losses: Sequence[float]) -> tuple[alt.X, alt.Y]:

@@ -25,7 +25,7 @@ from analysis.wording import percent
 
 MOST_PANELS = 12
 GAIN, LOSS = "#009E73", "#D55E00"
-COLOURS = {"transfers": GAIN, "grows": GAIN, "shrinks": STACK_COLOUR}
+COLOURS = {"transfers": GAIN, "grows": GAIN, "gains": STACK_COLOUR, "shrinks": STACK_COLOUR}
 COLOURS |= dict.fromkeys(("reverses", "harmful", "invalid"), LOSS)
 APART = 0.016  # of the axis: between two horizons of a rung, drawn beside each other
 EMPTY = "No arm has a speed-up that can be told, so there is nothing to draw; the reasons are in the table."

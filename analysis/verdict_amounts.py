@@ -10,7 +10,7 @@ from typing import Any
 from analysis.fit_amounts import amount
 from analysis.grid import one_line
 from analysis.law_axes import flops_text
-from analysis.wording import MISSING, saving_text, shortened
+from analysis.wording import MISSING, percent, saving_text, shortened
 
 Answer = Mapping[str, Any]
 
@@ -26,11 +26,14 @@ def name_text(arm: str, length: int = LONGEST_NAME) -> str:
 
 
 def strongest_first(answer: Answer) -> list[Answer]:
-    """Return the arms by the speed-up at their highest rung, the largest first; those without a number come last."""
+    """Return the arms by the speed-up at their highest rung, the largest first; those without a number come last.
+
+    Where only a bound of it is known, that counts.
+    """
 
     def order(arm: Answer) -> tuple[bool, float]:
-        top = top_of(arm)
-        return top is None, 0.0 if top is None else -top["speedup"]
+        top = top_of(arm) or bound_of(arm)
+        return top is None, 0.0 if top is None else -(top["speedup"] or top["speedup_low"] or top["speedup_high"])
 
     return sorted(answer["arms"], key=order)
 
@@ -38,6 +41,11 @@ def strongest_first(answer: Answer) -> list[Answer]:
 def top_of(arm: Answer) -> Answer | None:
     """Return what was measured at the arm's highest rung, all horizons pooled; None without a number."""
     return arm["pooled"][-1] if arm["pooled"] and arm["pooled"][-1]["speedup"] is not None else None
+
+
+def bound_of(arm: Answer) -> Answer | None:
+    """Return the arm's highest rung where its speed-up is known by a bound alone, else None."""
+    return arm["pooled"][-1] if arm["pooled"] and arm["pooled"][-1].get("bound") else None
 
 
 def scale_key(answer: Answer) -> str:
@@ -57,7 +65,9 @@ def scale_text(answer: Answer, one: Answer) -> str:
 
 
 def speedup_text(one: Answer | None) -> str:
-    """Return a speed-up with its 90 % interval: '1.13 (1.11 to 1.15)', '1.129 (1.126 to 1.131)'."""
+    """Return a speed-up with its 90 % interval: '1.13 (1.11 to 1.15)', '1.129 (1.126 to 1.131)'; 'at least 1.41'."""
+    if one is not None and one.get("bound"):
+        return f"{one['bound']} {times_text(one['speedup_low'] or one['speedup_high'])}"
     if one is None or one["speedup"] is None:
         return MISSING
     low, high = one["speedup_low"], one["speedup_high"]
@@ -75,9 +85,11 @@ def times_text(speedup: float | None, places: int = 2) -> str:
 
 
 def saved_text(one: Answer | None) -> str:
-    """Return the saving that a speed-up makes, with its 90 % interval: '12 % (9.7 to 13 %)'."""
+    """Return the saving that a speed-up makes, with its 90 % interval: '12 % (9.7 to 13 %)'; 'at least 29 %'."""
     if one is None:
         return MISSING
+    if one.get("bound"):
+        return f"{one['bound']} {percent(saved(one['speedup_low'] or one['speedup_high']))}"
     saving, low, high = (saved(one[key]) for key in ("speedup", "speedup_low", "speedup_high"))
     return saving_text(saving, low, high)
 

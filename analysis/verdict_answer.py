@@ -14,6 +14,10 @@ from transfer.tables.measured import Cell, Inverted
 from transfer.tables.verdict import ArmVerdict, TableVerdict
 
 LARGEST_LN = 700.0
+BY_THE_CURVE = "by the baseline's curve"
+"""How losses of a table become savings: no arm was run on just so many tokens that it ends at the baseline's loss."""
+BY_ITS_OWN = "by the arm's own curve"
+"""The same for cells in which the baseline's loss lies within the arm's horizons, and not the arm's within its own."""
 
 
 def verdict_answer(table: ArmTable, judged: TableVerdict) -> dict[str, Any]:
@@ -25,6 +29,7 @@ def verdict_answer(table: ArmTable, judged: TableVerdict) -> dict[str, Any]:
         "axis": judged.axis,
         "baseline": judged.baseline,
         "smallest_saving": judged.smallest_saving,
+        "method": BY_THE_CURVE,
         "sigma": {"values": [one.sigma for one in judged.noises], "assumed": [one.assumed for one in judged.noises]},
         "arms": [_arm(judged, one, target) for one in judged.arms],
         "baseline_curves": [_curve(judged, one) for one in judged.curves],
@@ -48,6 +53,7 @@ def _arm(judged: TableVerdict, one: ArmVerdict, target: Mapping[str, float | Non
         "retention": known(verdict.retention),
         "retention_low": known(verdict.retention_low),
         "retention_high": known(verdict.retention_high),
+        "margin": known(verdict.margin),
         "p_holm": known(verdict.p_holm),
         "pairs_to_settle": verdict.pairs_to_settle,
         "trend_per_decade": None if one.trend is None else known(one.trend.ln_speedup),
@@ -59,16 +65,18 @@ def _arm(judged: TableVerdict, one: ArmVerdict, target: Mapping[str, float | Non
 
 
 def _curve(judged: TableVerdict, one: Inverted) -> dict[str, Any]:
-    """L(x) = a (x/x_ref)^-b + c in nats per token over x, with the baseline's mean finished losses at its points x."""
+    """The curve of a rung, whose slope falls as x^-b from point to point, and the mean finished losses at its points.
+
+    `loss_ref` in nats per token and the slope `kappa_ref` in nats per e-fold are those at the first point.
+    """
     curve = one.curve
     return {
         "rung": one.rung,
         "params": one.params,
         "x": "flops" if judged.axis == "flops" else "tokens",
-        "a": curve.a,
-        "b": curve.b,
-        "c": curve.c,
-        "x_ref": curve.x_ref,
+        "loss_ref": curve.loss_ref,
+        "kappa_ref": curve.kappa_ref,
+        "exponents": curve.shape.exponents.tolist(),
         "misfit_kept": one.misfit_kept,
         "points": curve.points.tolist(),
         "losses": (curve.loss(curve.points) + curve.residuals).tolist(),
@@ -82,6 +90,7 @@ def _cell(cell: Cell, judged: TableVerdict) -> dict[str, Any]:
         "tokens": known(cell.tokens),
         "flops": known(cell.flops),
         **speedup(cell.savings[judged.axis]),
+        "method": BY_ITS_OWN if cell.savings[judged.axis].method == "crossing" else BY_THE_CURVE,
         "loss": cell.loss,
         "loss_difference": cell.gain,
         "pairs": cell.savings[judged.axis].pairs,
@@ -90,15 +99,19 @@ def _cell(cell: Cell, judged: TableVerdict) -> dict[str, Any]:
     }
 
 
-def speedup(saving: Saving) -> dict[str, float | None]:
-    """A speed-up e^lnS with its 90 % interval, the saving 1 - e^-lnS, and lnS itself with its standard error."""
+def speedup(saving: Saving) -> dict[str, Any]:
+    """A speed-up e^lnS with its 90 % interval, the saving 1 - e^-lnS, and lnS itself with its standard error.
+
+    Where only a bound is known, `bound` is 'at least' or 'at most', and but for that end of the interval all is None.
+    """
     return {
+        "bound": {"gain": "at least", "loss": "at most", "": None}[saving.at_least],
         "speedup": _e_to(saving.ln_speedup),
         "speedup_low": _e_to(saving.low),
         "speedup_high": _e_to(saving.high),
         "saving": known(saving.saving),
         "ln_speedup": known(saving.ln_speedup),
-        "ln_speedup_se": known(saving.ln_speedup_se),
+        "ln_speedup_se": known(saving.ln_speedup_se) if saving.known else None,
     }
 
 

@@ -35,7 +35,7 @@ def _context(answer: Answer, command: str) -> dict[str, Any]:
         "title": name_text(Path(answer["source"]).name),
         "headline": kept_together(verdict_sentences.headline(answer)),
         "sentences": [*map(kept_together, verdict_sentences.sentences(answer))],
-        "about": [*map(kept_together, verdict_sentences.about(answer))],
+        "about": [*map(kept_together, [*verdict_sentences.about(answer), *verdict_sentences.method(answer)])],
         "warnings": texts(answer["warnings"]),
         "pictures": [
             _drawn("speedups", "Speed-up by scale", chart_verdict.draw(answer), chart_verdict.EMPTY),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.verdict_amounts import (
     Answer,
+    bound_of,
     name_text,
     saved,
     saved_text,
@@ -12,13 +13,15 @@ from analysis.verdict_amounts import (
     strongest_first,
     top_of,
 )
+from analysis.verdict_answer import BY_ITS_OWN
 from analysis.wording import count_of, listed, percent, saving_text
 
 MOST_SENTENCES = 12
 MOST_NAMED = 4
-GAINS = ("transfers", "grows", "shrinks")
+GAINS = ("transfers", "gains", "grows", "shrinks")
 MEANINGS = {
     "transfers": "worth promoting: its gain transfers",
+    "gains": "worth promoting for now: it gains, but whether its gain shrinks with scale cannot be told",
     "grows": "worth promoting: its gain grows with scale",
     "shrinks": "worth promoting for now: it still gains, but its gain shrinks with scale",
     "vanishes": "not worth promoting: its gain vanishes",
@@ -71,7 +74,9 @@ def arm_sentence(answer: Answer, arm: Answer) -> str:
     said = f"{name_text(arm['arm'])} is {meaning or MEANINGS[arm['verdict']]}"
     if arm["fragile"]:
         said += " (fragile)"
-    top = top_of(arm)
+    top, bound = top_of(arm), bound_of(arm)
+    if bound is not None:
+        return f"{said}; at {size_text(answer, bound)} it saves {saved_text(bound)} of the {SAVES[answer['axis']]}."
     if top is None:
         return f"{said}."
     return f"{said}; at {size_text(answer, top)} it {_saves(answer, top)}{_foretold(answer, arm)}."
@@ -106,6 +111,24 @@ def about(answer: Answer) -> list[str]:
     ]
 
 
+def method(answer: Answer) -> list[str]:
+    """Return how losses were turned into speed-ups, of a table that was read by a curve."""
+    if answer.get("method") is None:
+        return []
+    if scale_key(answer) == "flops":
+        return [
+            "Speed-ups are read by the baseline's curve along its frontier of budgets, no further than twice its "
+            "largest budget: no arm was run on just as much compute as it needs to end at the baseline's loss."
+        ]
+    own = any(cell.get("method") == BY_ITS_OWN for arm in answer["arms"] for cell in arm["rungs"])
+    where = ", or by the arm's own where the arm ends beyond those" if own else ""
+    return [
+        f"Speed-ups are read by the baseline's curve through its horizons{where}: no arm was run on just as many "
+        "tokens as it needs to end at the baseline's loss. No curve is followed beyond its horizons; what lies beyond "
+        "is given as 'at least' or 'at most'."
+    ]
+
+
 def how_to_read(answer: Answer) -> list[str]:
     """Return the five lines that a reader needs."""
     along_budgets = scale_key(answer) == "flops"
@@ -115,9 +138,10 @@ def how_to_read(answer: Answer) -> list[str]:
         "The saving is 1 − 1/speed-up: a speed-up of 1.25 saves 20 %.",
         f"Rung: {rung} that the baseline was run at; several horizons of a rung are pooled into one speed-up. Only "
         "finished runs count.",
-        "Verdict: transfers, grows and shrinks are gains at the highest rung; vanishes is less than is worth having, "
-        "reverses and harmful are losses, inconclusive allows several words, invalid was no fair comparison. Fragile: "
-        "a modest change of assumptions changes the word.",
+        "Verdict: transfers, gains, grows and shrinks are gains at the highest rung: as large as at rung 0, of unknown "
+        "change, clearly larger, clearly smaller. Vanishes is less than is worth having, reverses and harmful are "
+        "losses, inconclusive allows several words, invalid was no fair comparison. Fragile: a modest change of "
+        "assumptions changes the word.",
         "Change from rung 0: ln speed-up at the highest rung less that at the lowest; trend: how much it changes per "
         f"{tenfold}.",
         "Forecast: a decay through the arms' own speed-ups, widened where simpler methods disagree; over 4x beyond the "

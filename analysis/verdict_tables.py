@@ -11,6 +11,7 @@ from analysis.tables import Table
 from analysis.verdict_amounts import (
     LONGEST_TEXT,
     Answer,
+    bound_of,
     name_text,
     saved_text,
     scale_key,
@@ -54,7 +55,7 @@ def word_lines(answer: Answer) -> list[WordLine]:
 
 
 def _word_line(answer: Answer, arm: Answer) -> WordLine:
-    top, forecast = top_of(arm), arm["forecast"]
+    top, forecast = top_of(arm) or bound_of(arm), arm["forecast"]
     far = "*" if forecast and forecast["extrapolated"] else ""
     cells = (
         saved_text(top),
@@ -176,17 +177,24 @@ def _ln(one: Answer) -> str:
 
 
 def curve_table(answer: Answer) -> Table:
-    """Return the baseline's fitted curves a (x/x_ref)^-b + c, and how far each strays from its points."""
+    """Return the baseline's fitted curves: their first point, the slope there, and the exponents by which it falls."""
     along = scale_key(answer) == "flops"
-    columns = ["a", "b", "c", "x_ref", "Points", "Losses"]
+    columns = ["From", "Loss there", "Slope there", "Exponents", "Points", "Losses"]
     names = ["all budgets" if one["params"] is None else amount(one["params"]) for one in answer["baseline_curves"]]
     cells = [
         [
-            *(f"{one[key]:.4g}" for key in ("a", "b", "c")),
-            (flops_text if along else amount)(one["x_ref"]),
+            (flops_text if along else amount)(one["points"][0]),
+            f"{one['loss_ref']:.4g}",
+            f"{one['kappa_ref']:.3g}",
+            _exponents(one["exponents"]),
             str(len(one["points"])),
             f"{max(one['losses']):.3f} to {min(one['losses']):.3f}",
         ]
         for one in answer["baseline_curves"]
     ]
     return _table("Frontier" if along else "Params", columns, names, cells)
+
+
+def _exponents(exponents: Sequence[float]) -> str:
+    low, high = f"{min(exponents):.2f}", f"{max(exponents):.2f}"
+    return (low if low == high else f"{low} to {high}").replace("-", "−")

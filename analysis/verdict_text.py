@@ -9,7 +9,8 @@ from typing import Any
 
 from analysis.fit_amounts import amount
 from analysis.grid import one_line, to_bare_table
-from analysis.verdict_amounts import saved, several_horizons
+from analysis.verdict_amounts import saved, saved_text, several_horizons, speedup_text
+from analysis.verdict_sentences import method
 from analysis.wording import MISSING, count_of, percent, percent_interval, shortened
 
 Answer = Mapping[str, Any]
@@ -37,7 +38,7 @@ def _head(answer: Answer) -> str:
         f"{one_line(answer['source'])}: {count_of(len(answer['arms']), 'arm')} against {one_line(answer['baseline'])}, "
         f"on the axis {answer['axis']}.\n"
         f"Noise of a run: {noise} nats per token, {origin}. Smallest saving worth having: "
-        f"{percent(answer['smallest_saving'])}.\n"
+        f"{percent(answer['smallest_saving'])}.\n" + "".join(f"{said}\n" for said in method(answer))
     )
 
 
@@ -100,17 +101,28 @@ def _horizons(answer: Answer) -> str:
         for one in arm["rungs"]:
             by_ratio.setdefault(round(one["tokens"] / one["params"]), {})[one["rung"]] = one
         for ratio, found in sorted(by_ratio.items()):
-            speeds = (f"{found[rung]['speedup']:.2f}" if rung in found else MISSING for rung in rungs)
+            speeds = (_alone(found.get(rung)) for rung in rungs)
             rows.append((shortened(arm["arm"], LONGEST_NAME), ratio, *speeds))
     columns = ("arm", "tokens per param", *(amount(sizes[rung]) for rung in rungs))
     return "Speed-up by horizon\n" + to_bare_table(columns, rows)
+
+
+def _alone(one: Answer | None) -> str:
+    """A speed-up without its interval, or its bound."""
+    if one is None:
+        return MISSING
+    return speedup_text(one) if one.get("bound") else f"{one['speedup']:.2f}"
 
 
 def _times(answer: Answer) -> str:
     """What a saving in time is made of, at each arm's highest rung, over all its horizons there."""
     said = []
     for arm in answer["arms"]:
-        timed = [one for one in _at_top(arm) if "seconds" in one["axes"] and "tokens" in one["axes"]]
+        timed = [
+            one
+            for one in _at_top(arm)
+            if all(axis in one["axes"] and one["axes"][axis]["speedup"] for axis in ("seconds", "tokens"))
+        ]
         if timed:
             tokens, seconds = (
                 fmean(one["axes"][axis]["ln_speedup"] for one in timed) for axis in ("tokens", "seconds")
@@ -131,7 +143,8 @@ def _losses(answer: Answer) -> str:
     said = []
     for arm in answer["arms"]:
         ends = [arm["pooled"][place] for place in (0, -1)] if len(arm["pooled"]) > 1 else []
-        if not ends or any((one["speedup_low"] or 0) <= 1 for one in ends) or "loss_difference" not in arm["rungs"][-1]:
+        sure = all(one["speedup"] and (one["speedup_low"] or 0) > 1 for one in ends)
+        if not ends or not sure or "loss_difference" not in arm["rungs"][-1]:
             continue
         highest = _at_top(arm)
         lowest = [_same_horizon(arm["rungs"], one) for one in highest]
@@ -237,11 +250,15 @@ def _target(one: Answer | None) -> str:
 
 
 def _saving(one: Answer) -> str:
+    if one.get("bound"):
+        return saved_text(one)
     low, high = saved(one["speedup_low"]), saved(one["speedup_high"])
     return f"{percent(saved(one['speedup']))} ({percent_interval(low, high)})"
 
 
 def _speedup(one: Answer | None) -> str:
+    if one is not None and one.get("bound"):
+        return speedup_text(one)
     if one is None or one["speedup"] is None:
         return MISSING
     return f"{one['speedup']:.2f} ({_two(one['speedup_low'])}–{_two(one['speedup_high'])})"

@@ -17,9 +17,11 @@ from arm_tables import (
     has_the_keys,
     pooled,
     select,
+    where,
     write,
 )
 
+from analysis.wording import percent
 from transfer.factorial.plans import plan_table
 
 SIGMA = ("--sigma", "1e-4")
@@ -82,7 +84,10 @@ def test_the_words_come_first_then_why(judge: Judge) -> None:
 
 
 def test_the_text_of_an_arm_agrees_with_its_pooled_savings(judge: Judge) -> None:
-    """Where horizons gain differently, no sentence may speak of one of them alone."""
+    """Where horizons gain differently, no sentence may speak of one of them alone.
+
+    The gain of the longest is read on fewer tokens, by the arm's own curve, where it is a little smaller.
+    """
     world, columns = EXACT, arm_columns({}, EXACT)
     for params, slant in ((2e7, 0.1), (6e7, 0.05), (1.8e8, 0.0)):
         for place, ratio in enumerate(world.ratios):
@@ -91,9 +96,10 @@ def test_the_text_of_an_arm_agrees_with_its_pooled_savings(judge: Judge) -> None
                 columns[name].append(cell)
     columns["seconds_per_token"] = [1e-6] * len(columns["arm"])
     (arm,) = judge.answer(columns, *SIGMA)["arms"]
-    assert pooled(arm) == pytest.approx([0.2] * 3, abs=1e-3)
+    assert pooled(arm) == pytest.approx([0.2] * 3, abs=0.015)
     text = judge.text(columns, *SIGMA)
-    assert re.search(r"the loss difference changes by −\d+ %, the ln speed-up by −?0(\.\d)? %", text)
+    changes = percent(pooled(arm)[-1] / pooled(arm)[0] - 1)
+    assert re.search(rf"the loss difference changes by −\d+ %, the ln speed-up by {changes}", text)
     assert "x at 180M params: -18.1 % time = -18.1 % tokens x +0.0 % seconds per token." in text
 
 
@@ -131,7 +137,7 @@ def test_seconds_are_tokens_times_seconds_per_token(judge: Judge) -> None:
 
 
 def test_timings_that_vary_widen_the_interval_in_seconds(judge: Judge) -> None:
-    columns = arm_columns({"x": 0.2}, World(seeds=3))
+    columns = arm_columns({"x": 0.01}, World(seeds=3))
     random = np.random.default_rng(1)
     columns["seconds_per_token"] = (1e-6 * np.exp(0.02 * random.standard_normal(len(columns["arm"])))).tolist()
     axes = judge.arms(columns)["x"]["rungs"][-1]["axes"]
@@ -293,3 +299,42 @@ def test_a_plan_that_cannot_be_read_is_a_warning(judge: Judge) -> None:
     answer = judge.answer(columns)
     assert any("cannot be read as a plan" in said for said in answer["warnings"])
     assert len(answer["arms"]) == 4
+
+
+def test_a_run_that_broke_down_is_named_beside_the_word(judge: Judge) -> None:
+    """Beyond all losses of the baseline it has no number, and must not vanish from the answer for that."""
+    columns = arm_columns({"x": 0.2}, EXACT)
+    broken = where(columns, arm="x", params=1.8e8, tokens=7.2e9).index(True)
+    columns["loss"][broken] = 9.0
+    answer = judge.answer(columns, *SIGMA)
+    (arm,) = answer["arms"]
+    assert (arm["verdict"], arm["rungs"][-1]["bound"], arm["rungs"][-1]["speedup"]) == ("transfers", "at most", None)
+    assert arm["rungs"][-1]["speedup_low"] is None
+    assert arm["rungs"][-1]["speedup_high"] < 0.25
+    assert any("x at 1.8e+08 params and 7.2e+09 tokens is at most" in said for said in answer["warnings"])
+    assert "at most 0." in judge.text(columns, *SIGMA)
+
+
+def test_an_arm_beyond_all_horizons_of_the_baseline_gains_at_least(judge: Judge) -> None:
+    columns = arm_columns({"x": (0.2, 0.2, 1.6)}, EXACT)
+    (arm,) = judge.answer(columns, *SIGMA)["arms"]
+    assert arm["verdict"] == "grows"
+    top = arm["pooled"][-1]
+    assert (top["bound"], top["speedup"], top["speedup_high"]) == ("at least", None, None)
+    assert 2 < top["speedup_low"] < math.exp(1.6)
+    assert arm["forecast"] is None
+    assert "at the top rung, where it ends below all losses of the baseline's horizons" in arm["reason"]
+    text = judge.text(columns, *SIGMA)
+    assert re.search(r"x +grows\?? +at least \d+ %", text)
+
+
+def test_an_arm_that_has_no_other_horizon_gains_though_nobody_knows_how_much(judge: Judge) -> None:
+    columns = arm_columns({"x": 0.2}, EXACT)
+    longest = [
+        arm == "baseline" or round(tokens / params) == 40
+        for arm, params, tokens in zip(columns["arm"], columns["params"], columns["tokens"], strict=True)
+    ]
+    (arm,) = judge.answer(select(columns, longest), *SIGMA)["arms"]
+    assert arm["verdict"] == "gains"
+    assert all(1 < one["speedup_low"] < math.exp(0.2) and one["speedup"] is None for one in arm["pooled"])
+    assert arm["reason"].startswith("It saves at least ")

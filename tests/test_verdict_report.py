@@ -74,7 +74,8 @@ def assert_holds(answer: dict[str, Any], page: Page) -> None:
         for one in wanted:
             assert one.replace("-0.", "−0.") in text.replace("-0.", "−0."), one
     for curve in answer["baseline_curves"]:
-        assert f"{curve['b']:.4g}" in text
+        assert f"{curve['loss_ref']:.4g}" in text
+        assert f"{curve['kappa_ref']:.3g}" in text
     for said in (*answer["warnings"], *answer["notes"]):
         assert " ".join(said.split()) in text
 
@@ -130,7 +131,9 @@ def test_the_curve_in_the_answer_is_the_one_that_was_inverted(judge: Judge) -> N
     columns = arm_columns({"steady": 0.1}, World(sigma=0.0, seeds=None))
     answer, _, _ = judged(judge, columns, "--sigma", "0.001")
     curves = {one["rung"]: one for one in answer["baseline_curves"]}
-    for cell in answer["arms"][0]["rungs"]:
+    by_the_curve = [cell for cell in answer["arms"][0]["rungs"] if cell["method"] == "by the baseline's curve"]
+    assert len(by_the_curve) == 6, "at the longest horizon the arm ends beyond the baseline's losses"
+    for cell in by_the_curve:
         reached = curve_loss(curves[cell["rung"]], np.array([cell["tokens"] * cell["speedup"]]))
         assert reached[0] == pytest.approx(cell["loss"], abs=1e-9)
 

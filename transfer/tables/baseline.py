@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data.arm_table import ArmTable
 from data.errors import InputError
-from transfer.slope import Noise, Slope, fit_slope, pooled_noise
+from transfer.slope import LN_2, Noise, Slope, fit_slope, pooled_noise
 from transfer.tables.curve import ALONG_TOKENS, FinishedCurve, Floats, fit_curve
 from transfer.tables.horizons import Horizons, match_horizons
 from transfer.tables.rows import Places, at_horizons
@@ -86,7 +86,7 @@ def _slopes(tokens: Floats, losses: Sequence[Floats], noise: Noise) -> tuple[Slo
     found: list[Slope | None] = []
     for here, own in zip(tokens.tolist(), losses, strict=True):
         half, two = beside(here / 2), beside(here * 2)
-        found.append(None if half is None or two is None else fit_slope(half, own, two, noise))
+        found.append(None if half is None or two is None else fit_slope({-LN_2: half, 0.0: own, LN_2: two}, noise))
     return tuple(found)
 
 

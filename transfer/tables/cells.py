@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,14 @@ from data.arm_table import ArmTable
 from transfer.pair_variance import PairSpread, pooled_spreads
 from transfer.saving import Axis
 from transfer.tables.baseline import Baseline, BaselineRung
-from transfer.tables.curve import Floats
-from transfer.tables.pooling import RungCells, Term
+from transfer.tables.curve import FinishedCurve, Floats, fit_curve
+from transfer.tables.pooling import RungBounds, RungCells, Term
 from transfer.tables.rows import Places, Rows, at_horizons
+
+MAX_BEYOND = 2.0
+"""A loss may lie so many standard deviations beyond those of the baseline's horizons, and still have a number."""
+MAX_STEEPENING = 2.0
+"""Beyond its horizons the baseline is taken to fall so many times as fast as at the last of them, at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +124,9 @@ def _differences(rung: int, known: Sequence[tuple[int, _Pairs]]) -> Differences:
 def cells_up_the_ladder(
     found: Sequence[Differences], baseline: Baseline, *, noisier: Mapping[int, float] | None = None
 ) -> list[RungCells]:
-    """lnS in tokens of one arm at each of its rungs and horizons, nan where it is out of the curve's range.
+    """lnS in tokens of one arm at each of its rungs and horizons.
 
+    Where an arm's loss lies beyond those of the baseline's horizons lnS is nan, and `bounds` hold what is known of it.
     `noisier` by rung asks what would follow if runs were so many times noisier: estimates stay, errors grow.
     """
     noises = [baseline.rungs[one.rung].noise for one in found]
@@ -132,7 +139,34 @@ def cells_up_the_ladder(
         # Where nothing tells how the runs of a pair go together, an arm is compared with the curve, not run by run.
         ratio = 1.0 if own is None else (one.dof * own + 2 * pooled.ratio) / (one.dof + 2)
         dof = base.noise.dof if own is None else pooled.dof
-        made.append(_cells(one, base, sigma, _Run(ratio * sigma**2, dof)))
+        made.append(_cells(one, base, sigma, _Run(ratio * sigma**2, dof), ratio * base.noise.sigma**2))
+    return made
+
+
+def bounds_along(found: Sequence[Differences], cells: Sequence[RungCells], axis: Axis) -> list[RungBounds]:
+    """The bounds that `cells_up_the_ladder` found, on an axis; rungs without any, or without the axis, lack."""
+    times = _times(found) if axis == "seconds" else None
+    made = []
+    for one, of in zip(found, cells, strict=True):
+        if of.bounds is None:
+            continue
+        places = np.searchsorted(of.horizons, of.bounds.horizons)
+        shifts = 0.0 if axis == "tokens" else (one.flops if axis == "flops" else one.times)[places]
+        moved = of.bounds.ln_speedups - shifts
+        errors = of.bounds.errors
+        if times is not None:
+            errors = np.sqrt(errors**2 + times.covariance[0, 0] / one.runs[places])
+        keep = np.isfinite(moved)
+        if keep.any():
+            made.append(
+                replace(
+                    of.bounds,
+                    horizons=of.bounds.horizons[keep],
+                    sides=of.bounds.sides[keep],
+                    ln_speedups=moved[keep],
+                    errors=errors[keep],
+                )
+            )
     return made
 
 
@@ -150,19 +184,107 @@ class _Run(NamedTuple):
     dof: float
 
 
-def _cells(one: Differences, base: BaselineRung, sigma: float, run: _Run) -> RungCells:
-    tokens = base.tokens[one.places]
-    gains = one.gains if one.paired else base.curve.loss(tokens) - one.losses
-    ln_speedups, by_gain = base.curve.ln_speedup(tokens, gains)
-    gradient = base.curve.gradient(tokens, gains, of_level=not one.paired)
-    data = Term(np.diag(run.variance / one.runs * by_gain**2), run.dof)
-    shared = Term(gradient @ base.curve.covariance(sigma) @ gradient.T, base.noise.dof)
+def _cells(one: Differences, base: BaselineRung, sigma: float, run: _Run, variance: float) -> RungCells:
+    """`variance` of one difference as it was measured tells how a cell is read, however noisy `run` is.
+
+    By the baseline's curve where the arm's loss lies within it; else by the arm's own curve where the baseline's loss
+    lies within that; else there is a bound alone.
+    """
+    tokens, curve = base.tokens[one.places], base.curve
+    gains = one.gains if one.paired else curve.loss(tokens) - one.losses
+    losses = curve.loss(tokens) - gains
+    allowed = MAX_BEYOND * np.sqrt(variance / one.runs)
+    sides = curve.beyond(losses, allowed)
+    ln_speedups = curve.ln_speedup(tokens, gains)
+    sides[(sides == 0) & ~np.isfinite(ln_speedups)] = 1
+    own = _own_curve(one, base) if sides.any() else None
+    by_own = np.zeros(len(tokens), dtype=np.bool_)
+    if own is not None:
+        lost = own.loss(tokens) + gains if one.paired else curve.loss(tokens)
+        read = -own.ln_speedup(tokens, own.loss(tokens) - lost)
+        by_own = (sides != 0) & (own.beyond(lost, allowed) == 0) & np.isfinite(read)
+        ln_speedups[by_own] = read[by_own]
+        sides[by_own] = 0
+    ln_speedups[sides != 0] = math.nan
+    # Cells without a number are left out of all sums; their errors must be finite for that.
+    known = np.where(sides == 0, ln_speedups, 0.0)
     return RungCells(
         ln_scale=math.log(base.params),
         horizons=base.numbers[one.places],
         ln_speedups=ln_speedups,
-        terms=(data, shared),
+        terms=_terms(_Read(one, base, known, by_own, own), sigma, run),
         pairs=int(one.runs.min()),
+        by_own=by_own,
+        bounds=_bounds(one, base, losses, sides, run),
+    )
+
+
+class _Read(NamedTuple):
+    """How the cells (h,) of a rung were read: lnS, and where it is by the arm's own curve, which is then known."""
+
+    one: Differences
+    base: BaselineRung
+    ln_speedups: Floats
+    by_own: NDArray[np.bool_]
+    own: FinishedCurve | None
+
+
+def _terms(read: _Read, sigma: float, run: _Run) -> tuple[Term, ...]:
+    """The errors of a rung's cells: of the arm's runs or pairs, of the baseline's curve, of the arm's curve."""
+    one, base, known, by_own, own = read
+    tokens, dof = base.tokens[one.places], base.noise.dof
+    of_base = base.curve.gradient(tokens, known, of_level=not one.paired)
+    by_gain = 1 / base.curve.kappa(tokens * np.exp(known))
+    by_runs, rest = np.diag(by_gain), None
+    if own is not None and by_own.any():
+        here = 1 / own.kappa(tokens * np.exp(-known))
+        of_own = np.where(by_own[:, None], -own.gradient(tokens, -known, of_level=not one.paired), 0.0)
+        of_base[by_own] = 0.0 if one.paired else (base.curve.gradient_of_loss(tokens) * here[:, None])[by_own]
+        rest = own.covariance(sigma)
+        if one.paired:
+            by_runs = np.diag(np.where(by_own, here, by_gain))
+        else:
+            # The arm's runs are points of its own curve: what they move there, they move in its other cells too.
+            answers = rest @ (own.gradient_of_loss(tokens) * one.runs[:, None]).T / sigma**2
+            by_runs = np.where(by_own[:, None], of_own @ answers, -by_runs)
+            rest = rest - (answers / one.runs) @ answers.T * sigma**2
+        rest = of_own @ rest @ of_own.T
+    data = Term((by_runs * (run.variance / one.runs)) @ by_runs.T, run.dof)
+    shared = Term(of_base @ base.curve.covariance(sigma) @ of_base.T, dof)
+    return (data, shared) if rest is None else (data, shared, Term(rest, dof))
+
+
+@lru_cache(maxsize=256)  # asked for again by every assumption about the noise
+def _own_curve(one: Differences, base: BaselineRung) -> FinishedCurve | None:
+    """The arm's own curve at one rung; None where it has one horizon, or its loss does not fall."""
+    if len(one.places) < 2:
+        return None
+    tokens = base.tokens[one.places]
+    curve = fit_curve(tokens, one.losses, one.runs, sigma=base.noise.sigma, prior=base.curve.prior)
+    return curve if curve.usable else None
+
+
+def _bounds(
+    one: Differences, base: BaselineRung, losses: Floats, sides: NDArray[np.intp], run: _Run
+) -> RungBounds | None:
+    """Of cells beyond the baseline's horizons: at least (at most) the way to the outermost, and some of the rest.
+
+    The rest is the difference in loss that is left there, over MAX_STEEPENING times the slope there.
+    """
+    out = np.flatnonzero(sides)
+    if not len(out):
+        return None
+    ends = np.where(sides[out] > 0, base.tokens[-1], base.tokens[0])
+    slopes = MAX_STEEPENING * base.curve.kappa(ends)
+    left = base.curve.loss(ends) - losses[out]
+    return RungBounds(
+        ln_scale=math.log(base.params),
+        horizons=base.numbers[one.places][out],
+        sides=sides[out],
+        ln_speedups=np.log(ends / base.tokens[one.places][out]) + left / slopes,
+        errors=np.sqrt(run.variance / one.runs[out]) / slopes,
+        dof=run.dof,
+        pairs=int(one.runs[out].min()),
     )
 
 
@@ -175,7 +297,7 @@ def _along(one: Differences, cells: RungCells, axis: Axis, times: Term | None) -
         terms = (*terms, Term(np.diag(times.covariance[0, 0] / one.runs), times.dof))
     keep = np.isfinite(ln_speedups)
     if keep.all():
-        return replace(cells, ln_speedups=ln_speedups, terms=terms)
+        return replace(cells, ln_speedups=ln_speedups, terms=terms, bounds=None)
     if not keep.any():
         return None
     kept = np.ix_(keep, keep)
@@ -185,6 +307,8 @@ def _along(one: Differences, cells: RungCells, axis: Axis, times: Term | None) -
         ln_speedups=ln_speedups[keep],
         terms=tuple(Term(term.covariance[kept], term.dof) for term in terms),
         pairs=int(one.runs[keep].min()),
+        by_own=cells.by_own[keep],
+        bounds=None,
     )
 
 

@@ -52,9 +52,7 @@ class Frontier:
     def variance(self, ln_flops: Floats, sigma: float) -> Floats:
         """Variance of the frontier's loss at ln FLOPs (k,), were a run's loss to have standard deviation sigma."""
         curve = self.curve
-        x = np.exp(ln_flops) / curve.x_ref
-        power = x**-curve.b
-        gradient = np.stack([power, -curve.a * np.log(x) * power, np.ones_like(x)], axis=1)
+        gradient = curve.gradient_of_loss(np.exp(ln_flops))
         smooth = np.einsum("ki,ij,kj->k", gradient, curve.covariance(sigma), gradient)
         own = sigma**2 / float(curve.weights.mean())
         return np.asarray((1 - self.kept) ** 2 * smooth + self.kept**2 * own, dtype=np.float64)
@@ -120,6 +118,7 @@ def frontier_cells(table: ArmTable, arm: Places, frontier: Frontier, *, noisier:
                     Term((frontier.variance(there, sigma) / kappa)[:, None], dof),
                 ),
                 pairs=int(count),
+                by_own=np.zeros(1, dtype=np.bool_),
             )
         )
     return made

@@ -1,6 +1,7 @@
 """What a table of runs says of every arm: savings at each rung and horizon, and pooled up the ladder."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,10 @@ from data.errors import InputError
 from transfer.saving import Axis, Saving
 from transfer.slope import Noise, Slope
 from transfer.tables.baseline import Baseline, read_baseline
-from transfer.tables.cells import Differences, cells_along, cells_up_the_ladder, differences
+from transfer.tables.cells import Differences, bounds_along, cells_along, cells_up_the_ladder, differences
 from transfer.tables.curve import FinishedCurve
 from transfer.tables.frontier import Frontier, fit_frontier, frontier_cells
-from transfer.tables.pooling import Pooled, RungCells, pool
+from transfer.tables.pooling import Pooled, RungBounds, RungCells, pool
 from transfer.tables.rows import Places
 from transfer.words import noisier
 
@@ -23,7 +24,7 @@ AXES: tuple[Axis, ...] = ("tokens", "flops", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One arm at one rung and horizon: `savings` by axis, those that have a number.
+    """One arm at one rung and horizon: `savings` by axis, those that have a number or a bound.
 
     `loss` is the arm's mean finished loss, `gain` the baseline's less the arm's, both in nats per token; `local` lnS by
     the slope between half and twice the tokens, where the baseline was run there.
@@ -57,8 +58,9 @@ class Inverted:
 class Measured:
     """Every arm of a table up the ladder, as it was measured and as if runs were noisier; arms without numbers lack.
 
-    `scales` of the baseline's rungs; `noises` and `curves` of those that can be used, or of the one frontier; `why_not`
-    says why an arm has no number.
+    `bounds`, and `noisy_bounds`, are by arm the cells that no curve reaches inside its horizons. `scales` of the
+    baseline's rungs; `noises` and `curves` of those that can be used, or of the one frontier; `why_not` says why an arm
+    has no number.
     """
 
     scales: tuple[float, ...]
@@ -66,6 +68,8 @@ class Measured:
     curves: tuple[Inverted, ...]
     pooled: dict[str, Pooled]
     noisy: dict[str, Pooled]
+    bounds: dict[str, list[RungBounds]]
+    noisy_bounds: dict[str, list[RungBounds]]
     cells: dict[str, tuple[Cell, ...]]
     why_not: Callable[[str], str]
     notes: tuple[str, ...]
@@ -85,10 +89,10 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
     found = {arm: differences(table, rows[arm], against, baseline) for arm in table.arms}
     tokens = {arm: cells_up_the_ladder(one, baseline) for arm, one in found.items()}
     plain = {arm: cells_along(one, tokens[arm], table.axis) for arm, one in found.items()}
-    noisy = {
-        arm: cells_along(one, cells_up_the_ladder(one, baseline, noisier=factors), table.axis)
-        for arm, one in found.items()
-    }
+    noisier_tokens = {arm: cells_up_the_ladder(one, baseline, noisier=factors) for arm, one in found.items()}
+    noisy = {arm: cells_along(one, noisier_tokens[arm], table.axis) for arm, one in found.items()}
+    bounds = {arm: bounds_along(one, tokens[arm], table.axis) for arm, one in found.items()}
+    noisy_bounds = {arm: bounds_along(one, noisier_tokens[arm], table.axis) for arm, one in found.items()}
 
     def why_not(arm: str) -> str:
         if not rows[arm]:
@@ -97,29 +101,48 @@ def at_rungs(table: ArmTable, rows: Mapping[str, Places], sigma: float | None) -
             return next(iter(baseline.why_not.values()), "it shares no horizon that counts with the baseline")
         if plain[arm]:
             return "its rungs share no horizon with one another, so that they cannot be compared"
-        if table.axis == "seconds" and not any(np.isfinite(one.times).any() for one in found[arm]):
-            return "it has no seconds per token where the baseline has them"
-        return "its gain is beyond what the baseline's curve can turn into tokens"
+        return "it has no seconds per token where the baseline has them"
 
     return Measured(
         scales=tuple(float(one) for one in table.rung_params),
         noises=tuple(one.noise for _, one in sorted(baseline.rungs.items())),
         curves=tuple(Inverted(rung, one.params, one.curve, 0.0) for rung, one in sorted(baseline.rungs.items())),
-        pooled=_pool(plain, table.axis),
-        noisy=_pool(noisy, table.axis),
+        pooled=_pool(plain, table.axis, bounds),
+        noisy=_pool(noisy, table.axis, noisy_bounds),
+        bounds={arm: one for arm, one in bounds.items() if one},
+        noisy_bounds={arm: one for arm, one in noisy_bounds.items() if one},
         cells={arm: _cells(table, rows[arm], one, tokens[arm], baseline) for arm, one in found.items()},
         why_not=why_not,
-        notes=baseline.notes,
+        notes=(*baseline.notes, *_bounded(bounds)),
         warnings=(
             *baseline.warnings,
             *(f"A rung is left out: {why}." for why in baseline.why_not.values()),
-            *_left_out(found, plain, baseline),
+            *_left_out(found, plain, bounds, baseline),
         ),
     )
 
 
+def _bounded(bounds: Mapping[str, Sequence[RungBounds]]) -> list[str]:
+    """Say which comparisons are known by a bound alone."""
+    counted = [
+        f"{arm} at {math.exp(one.ln_scale):.3g} params ({len(one.horizons)})"
+        for arm, of in bounds.items()
+        for one in of
+    ]
+    if not counted:
+        return []
+    return [
+        "Comparisons where an arm ends beyond all losses of the baseline's horizons have no number, only a bound, and "
+        f"do not count in the mean over horizons: {', '.join(counted)}. Longer runs of the baseline, or shorter ones "
+        "of the arm, would measure them."
+    ]
+
+
 def _left_out(
-    found: Mapping[str, Sequence[Differences]], cells: Mapping[str, Sequence[RungCells]], baseline: Baseline
+    found: Mapping[str, Sequence[Differences]],
+    cells: Mapping[str, Sequence[RungCells]],
+    bounds: Mapping[str, Sequence[RungBounds]],
+    baseline: Baseline,
 ) -> list[str]:
     """Warn of runs without a partner, and of comparisons that have no number on the axis asked for."""
     said = []
@@ -129,16 +152,16 @@ def _left_out(
         said.append(f"Runs whose seed the baseline lacks are left out, where others are paired: {runs}.")
     lost = []
     for arm, of in found.items():
-        numbers = {round(one.ln_scale, 9): len(one.horizons) for one in cells[arm]}
+        numbers = Counter[float]()
+        known: list[RungCells | RungBounds] = [*cells[arm], *bounds[arm]]
+        for part in known:
+            numbers[round(part.ln_scale, 9)] += len(part.horizons)
         for one in of:
             params = baseline.rungs[one.rung].params
             if numbers and (many := len(one.places) - numbers.get(round(math.log(params), 9), 0)):
                 lost.append(f"{arm} at {params:.3g} params ({many})")
     if lost:
-        said.append(
-            "Comparisons are left out whose gain is beyond what the baseline's curve can turn into tokens, or whose "
-            f"seconds per token are unknown: {', '.join(lost)}."
-        )
+        said.append(f"Comparisons are left out whose seconds per token are unknown: {', '.join(lost)}.")
     return said
 
 
@@ -153,8 +176,10 @@ def along_frontier(table: ArmTable, rows: Mapping[str, Places], sigma: float | N
         scales=tuple(math.sqrt(float(one)) for one in table.rung_scale),
         noises=(frontier.noise,),
         curves=(Inverted(None, None, frontier.curve, frontier.kept),),
-        pooled=_pool(plain, "flops"),
-        noisy=_pool(noisy, "flops"),
+        pooled=_pool(plain, "flops", {}),
+        noisy=_pool(noisy, "flops", {}),
+        bounds={},
+        noisy_bounds={},
         cells={arm: _frontier_cells(table, rows[arm], one, frontier) for arm, one in plain.items()},
         why_not=lambda arm: "it has no budget in common with the baseline, or its losses are beyond the frontier",
         notes=(),
@@ -174,8 +199,10 @@ def _beyond(rows: Mapping[str, Places], cells: Mapping[str, Sequence[RungCells]]
     ]
 
 
-def _pool(cells: Mapping[str, Sequence[RungCells]], axis: Axis) -> dict[str, Pooled]:
-    made = {arm: pool(one, axis) for arm, one in cells.items() if one}
+def _pool(
+    cells: Mapping[str, Sequence[RungCells]], axis: Axis, bounds: Mapping[str, Sequence[RungBounds]]
+) -> dict[str, Pooled]:
+    made = {arm: pool(one, axis, bounds.get(arm, ())) for arm, one in cells.items() if one}
     return {arm: one for arm, one in made.items() if one is not None}
 
 
@@ -184,7 +211,11 @@ def _cells(
 ) -> tuple[Cell, ...]:
     made = []
     axes = [axis for axis in AXES if axis != "seconds" or table.has_times]
-    by_axis = {axis: {one.ln_scale: one for one in cells_along(found, cells, axis)} for axis in axes}
+    by_axis: dict[Axis, dict[float, list[RungCells | RungBounds]]] = {axis: {} for axis in axes}
+    for axis in axes:
+        known: list[RungCells | RungBounds] = [*cells_along(found, cells, axis), *bounds_along(found, cells, axis)]
+        for part in known:
+            by_axis[axis].setdefault(part.ln_scale, []).append(part)
     for one in found:
         base = baseline.rungs[one.rung]
         for place, tokens, loss, gain in zip(
@@ -198,7 +229,8 @@ def _cells(
             savings = {
                 axis: of.cell(int(np.flatnonzero(of.horizons == number)[0]), axis)
                 for axis, by_scale in by_axis.items()
-                if (of := by_scale.get(math.log(base.params))) is not None and number in of.horizons
+                for of in by_scale.get(math.log(base.params), ())
+                if number in of.horizons
             }
             rows = places[one.rung, tokens]
             params, flops = float(table.params[rows].mean()), float(table.flops[rows].mean())

@@ -30,11 +30,55 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RungBounds:
+    """The cells (h,) of one arm at one rung whose losses lie beyond those of the baseline's horizons.
+
+    `sides`: 1 where lnS is at least, -1 where it is at most a bound, whose estimates are `ln_speedups` with standard
+    errors `errors`, on `dof` degrees of freedom. `pairs`: the fewest runs of the arm behind a cell.
+    """
+
+    ln_scale: float
+    horizons: NDArray[np.intp]
+    sides: NDArray[np.intp]
+    ln_speedups: Floats
+    errors: Floats
+    dof: float
+    pairs: int
+
+    def cell(self, place: int, axis: Axis) -> Saving:
+        """What is known of one cell by itself."""
+        return self._saving(float(self.ln_speedups[place]), float(self.errors[place]), int(self.sides[place]), axis)
+
+    def pooled(self, axis: Axis) -> Saving:
+        """What is known of the mean over the horizons; nothing where one is known from below, another from above."""
+        count = len(self.horizons)
+        error = math.sqrt(float(self.errors @ self.errors)) / count
+        if len(np.unique(self.sides)) > 1:
+            reason = "its losses lie beyond those of the baseline's horizons, on both sides"
+            return Saving(axis, math.nan, math.nan, math.nan, self.pairs, reason=reason)
+        return self._saving(float(self.ln_speedups.mean()), error, int(self.sides[0]), axis)
+
+    def _saving(self, ln_speedup: float, error: float, side: int, axis: Axis) -> Saving:
+        return Saving(
+            axis,
+            math.nan,
+            error,
+            self.dof,
+            self.pairs,
+            pair_variance=error**2 * self.pairs,
+            at_least="gain" if side > 0 else "loss",
+            centre=ln_speedup,
+            method="baseline curve",
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RungCells:
     """One arm at one rung: lnS (h,) at its `horizons` (h,), numbered alike at all rungs.
 
     `terms` are independent sources of error; the first is that of the arm's own runs, which falls with more pairs.
-    `pairs`: the fewest runs of the arm behind a cell.
+    `pairs`: the fewest runs of the arm behind a cell. `by_own` (h,): cells read by the arm's own curve, not by the
+    baseline's. `bounds`: what is known of the cells whose lnS is nan.
     """
 
     ln_scale: float
@@ -42,6 +86,8 @@ class RungCells:
     ln_speedups: Floats
     terms: tuple[Term, ...]
     pairs: int
+    by_own: NDArray[np.bool_]
+    bounds: RungBounds | None = None
 
     def covariance(self) -> Floats:
         """Covariance (h, h) of the cells' lnS."""
@@ -52,7 +98,15 @@ class RungCells:
         terms = [(float(term.covariance[place, place]), term.dof) for term in self.terms]
         se = math.sqrt(sum(variance for variance, _ in terms))
         value = float(self.ln_speedups[place])
-        return Saving(axis, value, se, welch_dof(terms), self.pairs, pair_variance=terms[0][0] * self.pairs)
+        return Saving(
+            axis,
+            value,
+            se,
+            welch_dof(terms),
+            self.pairs,
+            pair_variance=terms[0][0] * self.pairs,
+            method="crossing" if self.by_own[place] else "baseline curve",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,20 +165,33 @@ class Pooled:
         return welch_dof(terms)
 
 
-def pool(cells: Sequence[RungCells], axis: Axis) -> Pooled | None:
-    """Pool an arm's cells, rungs in rising order; None where rungs share so few horizons that no effect can be told."""
-    horizons = np.concatenate([one.horizons for one in cells])
-    rungs = np.concatenate([np.full(len(one.horizons), rung) for rung, one in enumerate(cells)])
-    known = np.unique(horizons)
-    by_rung = (rungs[:, None] == np.arange(len(cells))[None, :]).astype(np.float64)
-    by_horizon = (horizons[:, None] == known[None, :]).astype(np.float64)
-    contrasts = by_horizon[:, :-1] - by_horizon[:, -1:]
-    design = np.column_stack([by_rung, contrasts])
+def pool(cells: Sequence[RungCells], axis: Axis, bounds: Sequence[RungBounds] = ()) -> Pooled | None:
+    """Pool an arm's cells, rungs in rising order; None where rungs share so few horizons that no effect can be told.
+
+    Where they share them only counting the cells of `bounds`, which have no number, horizons are taken to have no
+    effects, and a rung's number is the mean of its cells.
+    """
+    design = _design([one.horizons for one in cells])
     if np.linalg.matrix_rank(design) < design.shape[1]:
-        return None
+        lost = {one.ln_scale: one.horizons for one in bounds}
+        whole = _design([np.append(one.horizons, lost.get(one.ln_scale, [])).astype(np.intp) for one in cells])
+        if np.linalg.matrix_rank(whole) < whole.shape[1]:
+            return None
+        design = design[:, : len(cells)]
     weights = np.linalg.pinv(design)[: len(cells)]
     savings = [_combined(axis, cells, row, one.pairs) for row, one in zip(weights, cells, strict=True)]
-    return Pooled(axis, tuple(cells), tuple(savings), weights, design)
+    return Pooled(axis, tuple(cells), tuple(savings), np.asarray(weights, dtype=np.float64), design)
+
+
+def _design(by_rung_horizons: Sequence[NDArray[np.intp]]) -> Floats:
+    """Columns of the rungs' effects, then of the horizons' contrasts, over all cells."""
+    horizons = np.concatenate(by_rung_horizons)
+    rungs = np.concatenate([np.full(len(one), rung) for rung, one in enumerate(by_rung_horizons)])
+    known = np.unique(horizons)
+    by_rung = (rungs[:, None] == np.arange(len(by_rung_horizons))[None, :]).astype(np.float64)
+    by_horizon = (horizons[:, None] == known[None, :]).astype(np.float64)
+    contrasts = by_horizon[:, :-1] - by_horizon[:, -1:]
+    return np.column_stack([by_rung, contrasts])
 
 
 def _combined(axis: Axis, cells: Sequence[RungCells], row: Floats, pairs: int) -> Saving:
@@ -140,7 +207,7 @@ def _combined(axis: Axis, cells: Sequence[RungCells], row: Floats, pairs: int) -
         terms += variances
         pair_variance += variances[0][0] * one.pairs
     se = math.sqrt(sum(variance for variance, _ in terms))
-    return Saving(axis, value, se, welch_dof(terms), pairs, pair_variance=pair_variance)
+    return Saving(axis, value, se, welch_dof(terms), pairs, pair_variance=pair_variance, method="baseline curve")
 
 
 def _block_diagonal(blocks: Sequence[Floats]) -> Floats:
