@@ -254,7 +254,7 @@ def _terms(read: _Read, sigma: float, run: _Run) -> tuple[Term, ...]:
     return (data, shared) if rest is None else (data, shared, Term(rest, dof))
 
 
-@lru_cache(maxsize=256)  # asked for again by every assumption about the noise
+@lru_cache(maxsize=4096)  # asked for again by every assumption about the noise
 def _own_curve(one: Differences, base: BaselineRung) -> FinishedCurve | None:
     """The arm's own curve at one rung; None where it has one horizon, or its loss does not fall."""
     if len(one.places) < 2:

@@ -22,7 +22,9 @@ SMALLEST_REST = 0.02
 """Share of the slope left where a loss is reached: below it the floor would set the number."""
 STRAIGHT = 1e-4
 """Exponents that are nearer to 0 are taken by their series, which is then exact to 1e-8."""
-GRID = 36
+GRID, COARSE_GRID = 36, 12
+INSIDE = 1e-3
+"""A fit must start so far inside its bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +244,15 @@ def fit_curve(x: Floats, losses: Floats, weights: Floats, *, sigma: float, prior
         left = squares(np.full(len(by_prior), b))
         return float(left @ left)
 
-    grid = np.linspace(prior.low, prior.high, GRID)
+    grid = np.linspace(prior.low, prior.high, COARSE_GRID if len(by_prior) > 1 else GRID)
     best = int(np.argmin([cost(one) for one in grid.tolist()]))
-    ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    common = minimize_scalar(cost, bounds=ends, method="bounded", options={"xatol": 1e-10}).x
-    exponents = np.full(len(by_prior), common)
-    if len(exponents) > 1:
+    exponents = np.full(len(by_prior), grid[best])
+    if len(exponents) == 1:
+        ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        exponents[0] = minimize_scalar(cost, bounds=ends, method="bounded", options={"xatol": 1e-10}).x
+    else:
         bounds = (np.full(len(exponents), prior.low), np.full(len(exponents), prior.high))
+        exponents = np.clip(exponents, prior.low + INSIDE, prior.high - INSIDE)
         exponents = least_squares(squares, exponents, bounds=bounds, xtol=1e-10, ftol=1e-10, gtol=1e-10).x
     shape = Shape(knots, np.array(np.broadcast_to(exponents, many), dtype=np.float64))
     loss_ref, kappa_ref = _level(shape.fallen(knots), losses, weights)
