@@ -76,7 +76,7 @@ def arm_sentence(answer: Answer, arm: Answer) -> str:
         said += " (fragile)"
     top, bound = top_of(arm), bound_of(arm)
     if bound is not None:
-        return f"{said}; at {size_text(answer, bound)} it saves {saved_text(bound)} of the {SAVES[answer['axis']]}."
+        return f"{said}; at {size_text(answer, bound)} it {_bounded(answer, bound)}."
     if top is None:
         return f"{said}."
     return f"{said}; at {size_text(answer, top)} it {_saves(answer, top)}{_foretold(answer, arm)}."
@@ -88,6 +88,13 @@ def _saves(answer: Answer, top: Answer) -> str:
     if saving is not None and low is not None and high is not None and high < 0:
         return f"needs {saving_text(-saving, -high, -low)} more {what}"
     return f"saves {saving_text(saving, low, high)} of the {what}"
+
+
+def _bounded(answer: Answer, bound: Answer) -> str:
+    what, most = SAVES[answer["axis"]], saved(bound["speedup_high"])
+    if most is not None and most < 0:
+        return f"needs at least {percent(-most)} more {what}"
+    return f"saves {saved_text(bound)} of the {what}"
 
 
 def _foretold(answer: Answer, arm: Answer) -> str:
