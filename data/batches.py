@@ -10,6 +10,10 @@ from data.errors import InputError
 _STREAM = 0x6261_7463_6865_7321
 
 
+MAX_DOCUMENTS = 256
+"""Of held-out text are told apart: more would say no more of how much an arm's gain depends on the choice of it."""
+
+
 def train_batch(
     tokens: Tokens, *, seed: int, step: int, batch_size: int, context: int, device_index: int = 0, devices: int = 1
 ) -> npt.NDArray[np.int64]:
@@ -39,9 +43,22 @@ def evaluation_sequences(tokens: Tokens, count: int, context: int) -> npt.NDArra
             f"The held-out shard holds {len(tokens):,} tokens and {count} sequences of {context} need {needed:,};"
             " give more text, raise max_bytes, or evaluate on less."
         )
+    return _windows(tokens, _evaluation_starts(tokens, count, context), context)
+
+
+def evaluation_documents(tokens: Tokens, count: int, context: int, end_id: int) -> npt.NDArray[np.intp]:
+    """The document (count,) in which each window of `evaluation_sequences` begins, numbered from 0.
+
+    `end_id` ends each document. Where there are more than MAX_DOCUMENTS, neighbours go by one number.
+    """
+    ends = np.flatnonzero(tokens == end_id)
+    found = np.searchsorted(ends, _evaluation_starts(tokens, count, context))
+    return found * MAX_DOCUMENTS // max(len(ends) + 1, MAX_DOCUMENTS)
+
+
+def _evaluation_starts(tokens: Tokens, count: int, context: int) -> npt.NDArray[np.int64]:
     last = len(tokens) - context - 1
-    starts = np.arange(count, dtype=np.int64) * last // max(count - 1, 1)
-    return _windows(tokens, starts, context)
+    return np.arange(count, dtype=np.int64) * last // max(count - 1, 1)
 
 
 def _starts(seed: int, step: int, count: int, places: int) -> npt.NDArray[np.int64]:

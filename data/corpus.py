@@ -22,7 +22,9 @@ SHARES: Shares = {"train": 0.94, "search": 0.02, "confirm": 0.02, "final": 0.02}
 
 # Of the corpus "python", where a sandbox must show most of the documents, and hides those that may be held out.
 SHOWN_SHARES: Shares = {"train": 1.0}
-HIDDEN_SHARES: Shares = {"train": 0.4, "search": 0.2, "confirm": 0.2, "final": 0.2}
+HIDDEN_SHARES: Shares = {"train": 0.1, "search": 0.25, "confirm": 0.2, "final": 0.45}
+HELD_OUT_BYTES = 16_384
+"""Of a file that may be held out, so much is a document: a few long files would decide what an arm seems to gain."""
 
 PYTHON_PACKAGES = ("numpy", "scipy", "sympy", "torch")
 SUFFIXES = (".txt", ".jsonl", ".parquet")
@@ -68,7 +70,7 @@ def python_corpus() -> Iterator[Document]:
 
     It needs no download and is the same wherever the same versions are installed. Files that are not UTF-8 are left
     out. What a recipe runs on cannot be hidden from it, so documents are held out of some folders of tests alone; these
-    come last, so that no text is held out that lies elsewhere too.
+    come last, so that no text is held out that lies elsewhere too, and of each no more than HELD_OUT_BYTES is taken.
     """
     roots = _python_roots()
     apart = {folder for root in roots for folder in folders_apart(root.parent)}
@@ -76,7 +78,7 @@ def python_corpus() -> Iterator[Document]:
     for hidden, path in sorted(found, key=lambda one: one[0]):
         content = path.read_bytes()
         if content.strip() and _is_utf8(content):
-            yield Document(content, HIDDEN_SHARES if hidden else SHOWN_SHARES)
+            yield Document(_whole_lines(content), HIDDEN_SHARES) if hidden else Document(content, SHOWN_SHARES)
 
 
 def read_corpus(path: str | Path) -> Iterator[Document]:
@@ -123,6 +125,13 @@ def _files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
         ]
         found += [Path(folder, name) for name in names if name.endswith(suffixes) and name[0] != "."]
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """The lines of a file that end within its first HELD_OUT_BYTES; those bytes where its first line is longer."""
+    if len(content) <= HELD_OUT_BYTES:
+        return content
+    return content[: content.rfind(b"\n", 0, HELD_OUT_BYTES) + 1 or HELD_OUT_BYTES]
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -55,6 +55,12 @@ KINDS: dict[str, Kind] = {
         _columns(text="run_id name", integer="attempt step tokens", real="seconds value"),
         latest_attempt=True,
     ),
+    "evaluation": Kind(
+        "evaluations",
+        ("run_id",),
+        _columns(text="run_id", integer="attempt", json="losses sequences"),
+        latest_attempt=True,
+    ),
     "timing": Kind(
         "timings",
         ("run_id",),
@@ -83,7 +89,11 @@ KINDS: dict[str, Kind] = {
     "slope": Kind(
         "slopes",
         ("rung",),
-        _columns(integer="rung params tokens", real="kappa kappa_se curvature curvature_se sigma sigma_dof"),
+        _columns(
+            integer="rung params tokens",
+            real="kappa kappa_se curvature curvature_se sigma sigma_dof tokens_per_param",
+            boolean="transition",
+        ),
         of_promotion=True,
     ),
     "aa": Kind(
@@ -96,8 +106,8 @@ KINDS: dict[str, Kind] = {
         "savings",
         ("arm", "rung", "axis"),
         _columns(
-            text="arm finding_id axis",
-            integer="rung params pairs",
+            text="arm finding_id axis bound method",
+            integer="rung params pairs horizons",
             real="saving saving_low saving_high ln_speedup ln_speedup_se dof",
         ),
         of_promotion=True,
@@ -116,7 +126,7 @@ KINDS: dict[str, Kind] = {
             note="reason",
             boolean="fragile",
             integer="rung pairs_to_settle",
-            real="retention retention_low retention_high p_holm",
+            real="retention retention_low retention_high margin p_holm",
         ),
         of_promotion=True,
     ),

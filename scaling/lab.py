@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -114,12 +114,25 @@ def packaged_recipe() -> Recipe:
 
 
 def baseline_recipe(study: Study) -> Recipe:
-    """The study's own recipe where it has one, or else the one that comes with the package.
+    """The study's own recipe where it has one, or else the packaged one, with the values of the table [knobs].
 
     Raises:
-        InputError: when the study's recipe cannot be read.
+        InputError: when the study's recipe cannot be read, or [knobs] holds anything but numbers.
     """
-    return read_recipe_file(study.recipe) if study.recipe.exists() else packaged_recipe()
+    recipe = read_recipe_file(study.recipe) if study.recipe.exists() else packaged_recipe()
+    return Recipe(recipe.source, {**recipe.knobs, **knob_values(study.settings.get("knobs", {}))})
+
+
+def knob_values(table: Mapping[str, Any]) -> dict[str, float]:
+    """The table [knobs] of a study's settings: values at rung 0 of the baseline's knobs, where not the recipe's own.
+
+    Raises:
+        InputError: for a value that is no number.
+    """
+    for name, value in table.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"The setting knobs.{name} must be a number, not {value!r}.")
+    return dict(table)
 
 
 def read_recipe_file(path: Path) -> Recipe:

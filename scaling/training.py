@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 
-from data.batches import evaluation_sequences, train_batch
+from data.batches import evaluation_documents, evaluation_sequences, train_batch
 from data.errors import ScaleproofError
 from data.study import Study
 from data.tokens import TokenSet
@@ -20,12 +21,16 @@ from scaling import shape
 from scaling.checkpoints import checkpoint_path, remove_checkpoint
 from scaling.chunks import Chunks
 from scaling.course import Course, device_name, peak_memory_bytes, quiet
-from scaling.evaluation import bits_per_byte, mean_loss
+from scaling.evaluation import Evaluated, bits_per_byte, evaluate
 from scaling.loading import RecipeError, load, said
 from scaling.module import DivergedError, Note, RecipeModule
 from scaling.preflight import SAMPLE_SEQUENCES, check
 from scaling.ranks import peers
 from scaling.runs import REJECTED, RunSpec
+
+LADDER_SHARD = "final"
+DOCUMENTS = "documents"
+"""Beside the columns of a finished run: what goes into a row of its own, of kind `evaluation`."""
 
 Make = Callable[[Study, RunSpec, Note], dict[str, Any]]
 """Makes a run; gives the columns that a finished run adds to the view `runs`."""
@@ -71,6 +76,9 @@ def leave_rows(study: Study, spec: RunSpec, make: Make) -> None:
             raise
         except (Exception, SystemExit) as error:
             row |= {"status": "failed", "reason": said(error)}
+        documents = row.pop(DOCUMENTS, None)
+        if documents is not None:
+            writer.append("evaluation", run_id=spec.run_id, attempt=attempt, **documents)
         writer.append("run", **row, ended_at=time.time())
         writer.flush()
 
@@ -80,7 +88,7 @@ def finished(
     tokens: TokenSet,
     size: shape.Shape,
     *,
-    val_loss: float,
+    evaluated: Evaluated,
     seconds: float,
     cpu_seconds: float,
     seconds_per_step: float,
@@ -92,6 +100,7 @@ def finished(
     Raises:
         DivergedError: when the loss is not finite.
     """
+    val_loss = evaluated.mean
     if not math.isfinite(val_loss):
         raise DivergedError("The finished loss is not finite.")
     trained = spec.rung.steps * spec.rung.batch_tokens
@@ -106,6 +115,26 @@ def finished(
         "seconds": seconds,
         "cpu_seconds": cpu_seconds if math.isfinite(cpu_seconds) else None,
         "tokens_per_second": spec.rung.batch_tokens / seconds_per_step,
+        DOCUMENTS: document_losses(spec, tokens, evaluated),
+    }
+
+
+def document_losses(spec: RunSpec, tokens: TokenSet, evaluated: Evaluated) -> dict[str, list[float]] | None:
+    """Mean loss in nats, and number of sequences, by document of the held-out text that the ladder is judged on.
+
+    They tell how much an arm's gain depends on the choice of that text. Of other shards nothing is kept.
+    """
+    if spec.shard != LADDER_SHARD:
+        return None
+    found = evaluation_documents(
+        tokens.shard(spec.shard), len(evaluated.sequences), spec.rung.context, tokens.vocab_size - 1
+    )
+    counts = np.bincount(found)
+    sums = np.bincount(found, evaluated.sequences)
+    known = counts > 0
+    return {
+        "losses": np.round(sums[known] / counts[known], 6).tolist(),
+        "sequences": counts[known].tolist(),
     }
 
 
@@ -155,12 +184,12 @@ def _train(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
     module.to(trainer.strategy.root_device)  # Lightning leaves the model on the CPU
     with trainer.precision_plugin.val_step_context():
         batch_size = spec.rung.batch_size // spec.rung.devices
-        val_loss = mean_loss(module.model, held_out(tokens, spec), batch_size, tokens.vocab_size)
+        evaluated = evaluate(module.model, held_out(tokens, spec), batch_size, tokens.vocab_size)
     row = finished(
         spec,
         tokens,
         size,
-        val_loss=val_loss,
+        evaluated=evaluated,
         seconds=module.timed_seconds,
         cpu_seconds=module.cpu_seconds,
         seconds_per_step=module.seconds_per_step,

@@ -45,7 +45,7 @@ def open_proposer(
     account: Callable[[], str] = str
     with ExitStack() as stack:
         if settings.proposer == "catalogue":
-            proposer: Proposer = _catalogue(settings)
+            proposer: Proposer = _catalogue(settings, knobs)
         elif settings.proposer == "optuna":
             proposer = _optuna(settings, knobs)
         elif settings.proposer == "claude":
@@ -55,12 +55,13 @@ def open_proposer(
             asked = stack.enter_context(_claude(lab, claude, baseline, knobs))
             account = asked.account
             writer = stack.enter_context(lab.study.writer())
-            proposer = _mixed(lab, settings, writer, [asked, _catalogue(settings), _optuna(settings, knobs)])
+            proposer = _mixed(lab, settings, writer, [asked, _catalogue(settings, knobs), _optuna(settings, knobs)])
         yield Chosen(proposer, placebo_proposal, _door(baseline) if settings.asks_claude else _open_door, account)
 
 
-def _catalogue(settings: SearchSettings) -> Proposer:
-    return CatalogueProposer(categories=settings.categories, only=settings.only)
+def _catalogue(settings: SearchSettings, knobs: Mapping[str, Knob]) -> Proposer:
+    values = {name: knob.value for name, knob in knobs.items()}
+    return CatalogueProposer(categories=settings.categories, only=settings.only, knobs=values)
 
 
 def _optuna(settings: SearchSettings, knobs: Mapping[str, Knob]) -> Proposer:

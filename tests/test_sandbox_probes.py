@@ -51,7 +51,7 @@ def examined(make: Callable[[], nn.Module], sequences: Tensor = SEQUENCES, rows:
 
         return ask
 
-    return Examination(Asked(inmate(), inmate()), sequences, BATCH, mixed=False, deep=False).finished_loss()
+    return Examination(Asked(inmate(), inmate()), sequences, BATCH, mixed=False, deep=False).evaluated().mean
 
 
 def nothing(ids: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ def judged(answer: Answer, *, mixed: bool, deep: bool) -> str:
     """What the examination of 128 sequences in batches of 16 says."""
     asked = Asked(lambda ids: iter([answer(ids)]), lambda ids: iter([answer(ids)]))
     try:
-        Examination(asked, TEXT, 16, mixed=mixed, deep=deep).finished_loss()
+        Examination(asked, TEXT, 16, mixed=mixed, deep=deep).evaluated()
     except FailedError as error:
         return str(error)
     return ""

@@ -11,7 +11,7 @@ from data.corpus import documents
 from data.encoding import ByteEncoding
 from data.study import Study
 from data.tokens import CorpusSettings
-from scaling.lab import read_recipe_file
+from scaling.lab import knob_values, read_recipe_file
 from scaling.ladder import PRESETS, load_ladder, parse_ladder
 from search.claude.settings import ClaudeSettings
 from search.sandbox.limits import SandboxSettings
@@ -43,6 +43,7 @@ def check_settings(settings: dict[str, Any]) -> None:
     ClaudeSettings.read(settings.get("claude", {}))
     SandboxSettings.read(settings.get("sandbox", {}))
     TransferSettings.read(settings.get("transfer", {}))
+    knob_values(settings.get("knobs", {}))
 
 
 def create_study(

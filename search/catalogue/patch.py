@@ -9,7 +9,10 @@ from __future__ import annotations
 import functools
 import re
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
+from typing import Self
 
 from scaling.edits import Edit, Replacement
 
@@ -42,14 +45,38 @@ def define(anchor: str, code: str) -> Replacement:
     return Replacement(anchor, f"{_indented(code, MODULE)}\n\n\n{anchor}")
 
 
+@dataclass(frozen=True, slots=True)
+class RelativeEdit(Edit):
+    """An edit that changes one knob by a factor of the baseline's value, which a study may have set.
+
+    `memory`: the factor is of 1 / (1 - value), the steps that an average with this decay remembers.
+    """
+
+    knob: str = ""
+    factor: float = 1.0
+    memory: bool = False
+
+    @classmethod
+    def of(cls, knob: str, factor: float, value: float, *, memory: bool) -> Self:
+        """The edit of a baseline whose knob has this value."""
+        changed = 1 - (1 - value) / factor if memory else value * factor
+        return cls((), {knob: float(f"{changed:.6g}")}, knob, factor, memory)
+
+    def at(self, values: Mapping[str, float]) -> Edit:
+        """The same change of a baseline whose knobs have these values; unchanged where it has no such knob."""
+        if self.knob not in values:
+            return self
+        return RelativeEdit.of(self.knob, self.factor, values[self.knob], memory=self.memory)
+
+
 def times(knob: str, factor: float) -> Edit:
     """An edit that multiplies the value of one of the baseline's knobs."""
-    return Edit(knobs={knob: float(f"{_baseline()[knob] * factor:.6g}")})
+    return RelativeEdit.of(knob, factor, _baseline()[knob], memory=False)
 
 
 def lengthen(knob: str, factor: float) -> Edit:
     """An edit that multiplies the memory, 1 / (1 - beta) steps, of one of the baseline's averages."""
-    return Edit(knobs={knob: float(f"{1 - (1 - _baseline()[knob]) / factor:.6g}")})
+    return RelativeEdit.of(knob, factor, _baseline()[knob], memory=True)
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from data.errors import InputError
 from search.catalogue import (
@@ -18,6 +19,7 @@ from search.catalogue import (
     regularisation,
     schedule,
 )
+from search.catalogue.patch import RelativeEdit
 from search.proposals import BATCH, Failure, Outcome, Proposal
 
 # The first two dozen make a small search of their own: likely gains, likely nulls and likely harm of every category.
@@ -91,15 +93,20 @@ class CatalogueProposer:
     name = "catalogue"
     batch = BATCH
 
-    def __init__(self, categories: Sequence[str] | None = None, only: Sequence[str] | None = None) -> None:
-        """Choose by category, by slug, or both; None is no restriction.
+    def __init__(
+        self,
+        categories: Sequence[str] | None = None,
+        only: Sequence[str] | None = None,
+        knobs: Mapping[str, float] | None = None,
+    ) -> None:
+        """Choose by category, by slug, or both; None is no restriction. `knobs`: the baseline's own values.
 
         Raises InputError for a category or a slug that is not in the catalogue, or where none is in both.
         """
         _check("category", categories, CATEGORIES)
         _check("entry", only, [entry.slug for entry in CATALOGUE])
         self._entries = [
-            entry
+            _at(entry, knobs or {})
             for entry in CATALOGUE
             if (categories is None or entry.category in categories) and (only is None or entry.slug in only)
         ]
@@ -113,6 +120,11 @@ class CatalogueProposer:
 
     def repair(self, proposal: Proposal, failure: Failure) -> None:
         """The catalogue has no second version of anything."""
+
+
+def _at(entry: Proposal, knobs: Mapping[str, float]) -> Proposal:
+    """The entry, changing a knob by its factor from the baseline's own value."""
+    return replace(entry, edit=entry.edit.at(knobs)) if isinstance(entry.edit, RelativeEdit) else entry
 
 
 def _check(what: str, given: Sequence[str] | None, known: Sequence[str]) -> None:

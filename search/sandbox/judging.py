@@ -7,6 +7,7 @@ import math
 import torch
 
 from data.tokens import TokenSet
+from scaling.evaluation import Evaluated
 from scaling.loading import RecipeError
 from scaling.preflight import LEAK_TOLERANCE
 from scaling.runs import REJECTED, RunSpec
@@ -26,7 +27,7 @@ ANOTHER = (
 )
 
 
-def judged(talk: Talk, copied: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> float:
+def judged(talk: Talk, copied: Talk, trained: Trained, tokens: TokenSet, spec: RunSpec) -> Evaluated:
     """The finished loss of weights that are given to two inmates, in nats per token; may be NaN.
 
     talk: with the inmate that is asked for true sequences. copied: with the one that is asked for copies of them.
@@ -49,9 +50,7 @@ def judged(talk: Talk, copied: Talk, trained: Trained, tokens: TokenSet, spec: R
         one.hush()
     batch_size = spec.rung.batch_size // spec.rung.devices
     asked = Asked(asking(talk), asking(copied))
-    return Examination(
-        asked, held_out(tokens, spec), batch_size, mixed=mixed, deep=spec.shard != SEARCHED
-    ).finished_loss()
+    return Examination(asked, held_out(tokens, spec), batch_size, mixed=mixed, deep=spec.shard != SEARCHED).evaluated()
 
 
 def _require_same(ask: Ask, trained: Trained, tolerance: float) -> None:

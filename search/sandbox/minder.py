@@ -85,13 +85,13 @@ def _made(study: Study, spec: RunSpec, note: Note) -> dict[str, Any]:
         first.kill()
         talk = Talk(second, lambda channel: inside.evaluate(task, channel), text)
         copied = Talk(third, lambda channel: inside.evaluate(task, channel), text)
-        val_loss = judged(talk, copied, trained, tokens, spec)
+        evaluated = judged(talk, copied, trained, tokens, spec)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     row = finished(
         spec,
         tokens,
         trained.size,
-        val_loss=val_loss,
+        evaluated=evaluated,
         seconds=trained.seconds,
         cpu_seconds=math.nan if gpu else trained.cpu_seconds,
         seconds_per_step=trained.seconds_per_step,

@@ -7,10 +7,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from scaling.evaluation import per_token, summed, token_losses
+from scaling.evaluation import Evaluated, by_sequence, per_token, summed, token_losses
 from scaling.preflight import LEAK_TOLERANCE
 from scaling.runs import REJECTED
 from scaling.training import FailedError
@@ -73,14 +75,15 @@ class Examination:
         self._ids = sequences[:, :-1]
         self._splicer = Splicer(self._ids, self._size)
         self._losses: dict[int, float] = {}
+        self._by_sequence: dict[int, NDArray[np.float64]] = {}
         self._first: Tensor | None = None
         self._constant = True
         self._waiting: dict[Splice, Tensor] = {}
         self._finite = self._same = True
         self._gains: list[tuple[float, float]] = []
 
-    def finished_loss(self) -> float:
-        """Cross-entropy in nats per token of the true sequences, the same bits as `mean_loss`; may be NaN.
+    def evaluated(self) -> Evaluated:
+        """Cross-entropy in nats per token of the true sequences, the same bits as `evaluate`; may be NaN.
 
         Raises:
             FailedError: naming how the model cheats, or what is wrong with its logits.
@@ -105,7 +108,8 @@ class Examination:
             total += self._losses[index]
         if math.isfinite(total):
             self._judge()
-        return per_token(total, self._sequences)
+        parts = [self._by_sequence[index] for index in range(len(self._batches))]
+        return Evaluated(per_token(total, self._sequences), np.concatenate(parts))
 
     def _scored(self, index: int) -> Iterator[Tensor]:
         """Logits of a true batch, as they come, with its loss and whether anything differs kept."""
@@ -119,6 +123,7 @@ class Examination:
             self._constant = self._constant and bool((logits == self._first).all())
             yield logits
         self._losses[index] = summed(torch.cat(losses))
+        self._by_sequence[index] = by_sequence(torch.cat(losses), len(batch))
 
     def _compare(self, picked: Mapping[Splice, Tensor], *, is_true: bool) -> None:
         """Compare those whose other half came before, and keep the others until theirs comes."""
