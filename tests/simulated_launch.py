@@ -27,6 +27,7 @@ from scaling.ladder import Ladder, parse_ladder
 from scaling.launcher import Launcher
 from scaling.progress import RichProgress
 from scaling.runs import Job, RunSpec, Setting, TimingSpec
+from transfer.again import Again
 from transfer.arms import Finding
 from transfer.promote import Promotion
 from transfer.settings import TransferSettings
@@ -43,7 +44,7 @@ class World:
     """The truth. `gains`: true lnS in tokens by knob and value, of the rung and of the share of its tokens.
 
     `kappas` by rung; `diverges`, `fails` (which gives the reason) and `shift` let single runs fail or be off. `seconds`
-    of a run, and `timed`, the true ln(seconds per token, arm / baseline) of a timing, by the knobs.
+    of CPU time of a run, and `timed`, the true ln(seconds per token, arm / baseline) of a timing, by the knobs.
     """
 
     gains: Mapping[tuple[str, float], Gain]
@@ -117,10 +118,15 @@ class SimulatedLaunch:
     def close(self) -> None:
         self.under_way.clear()
 
+    @staticmethod
+    def _full(job: RunSpec) -> int:
+        return job.setting.ladder.rungs[job.rung_index].tokens
+
     def _leave(self, writer: SpoolWriter, job: Job) -> None:
         recipe = Recipe.from_text((self.study.recipes / f"{job.recipe_hash}.py").read_text(encoding="utf-8"))
         if isinstance(job, TimingSpec):
-            noise = self.world.s_time * np.random.default_rng([job.seed, _number(recipe)]).standard_normal()
+            stream = [job.seed, job.block, _number(recipe)]
+            noise = self.world.s_time * np.random.default_rng(stream).standard_normal()
             ratio = self.world.timed(recipe.knobs) + float(noise)
             writer.append("timing", **job.columns(), run_id=job.run_id, ln_ratio=ratio)
             return
@@ -133,7 +139,8 @@ class SimulatedLaunch:
             params = 12 * job.rung.depth * job.rung.width**2
             flops = float(FLOPS_PER_PARAMETER_AND_TOKEN * params * job.horizon)
             row |= {"val_loss": self.world.loss(job, recipe), "params": params, "tokens": job.horizon, "flops": flops}
-            row["seconds"] = self.world.seconds(recipe.knobs)
+            seconds = self.world.seconds(recipe.knobs)
+            row["cpu_seconds"] = None if seconds is None else seconds * job.horizon / self._full(job)
         writer.append("run", **row)
 
 
@@ -160,11 +167,18 @@ class Bench:
         return cls(Study.create(folder, {}), world, ladder(rungs))
 
     def promote(
-        self, findings: Sequence[Finding], *, jobs_left: float = math.inf, **settings: Any
+        self,
+        findings: Sequence[Finding],
+        *,
+        jobs_left: float = math.inf,
+        trusted: bool = True,
+        again: Again | None = None,
+        **settings: Any,
     ) -> dict[str, Verdict]:
         with self._lab(jobs_left) as lab:
             chosen = TransferSettings.read({"pairs": [4], "smallest_saving": 0.03, **settings})
-            return Promotion(lab, BASELINE, chosen, TARGET_PARAMS).run(findings)
+            promotion = Promotion(lab, BASELINE, chosen, TARGET_PARAMS, again=again, trusted=trusted)
+            return promotion.run(findings)
 
     @contextmanager
     def _lab(self, jobs_left: float) -> Iterator[Lab]:

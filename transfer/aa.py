@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data.errors import InputError
-from transfer.saving import SMALLEST_REST
 from transfer.slope import Slope, pooled_noise
 from transfer.student import quantile
 
@@ -28,7 +27,7 @@ def check(first: ArrayLike, second: ArrayLike, slope: Slope, *, others: Sequence
     """Compare two halves of A/A baselines, each of shape (pairs,), all on seeds of their own.
 
     The seeds differ, so no correlation is assumed: the variance is 2 sigma^2/(pairs kappa^2). sigma is pooled anew from
-    `others` (the rung's finished baselines at T/2, T and 2T) and the two halves apart: were their difference part of
+    `others` (the rung's finished baselines by horizon) and the two halves apart: were their difference part of
     sigma, as it is of `slope.noise`, it would hide itself, and few pairs could never freeze a rung. A rung whose slope
     is unusable, or whose halves differ by more than the slope can express, is frozen with an interval of nan.
     """
@@ -36,10 +35,9 @@ def check(first: ArrayLike, second: ArrayLike, slope: Slope, *, others: Sequence
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise InputError("An A/A check needs the same number of baselines, at least one, on both sides.")
     pairs = len(first)
-    rest = 1 - slope.curvature * float(first.mean() - second.mean()) / slope.kappa if slope.usable else math.nan
-    if not rest >= SMALLEST_REST:
+    ln_speedup = slope.ln_tokens(float(first.mean() - second.mean())) if slope.usable else math.nan
+    if not math.isfinite(ln_speedup):
         return AAResult(math.nan, math.nan, math.nan, pairs, frozen=True)
-    ln_speedup = -math.log(rest) / slope.curvature
     noise = pooled_noise([*others, first, second])
     reach = quantile(0.995, noise.dof) * noise.sigma * math.sqrt(2 / pairs) / slope.kappa
     low, high = ln_speedup - reach, ln_speedup + reach

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from transfer.arms import Arm, Arms, without
-from transfer.landing import Landing, judge_landing, landing_tokens
+from transfer.landing import Landing, judge_landing, landing_margin, landing_tokens
 from transfer.members import Membership
 from transfer.records import Records
-from transfer.saving import RungPairs, delta_of, savings_up_the_ladder
+from transfer.saving import Crossing, Saving, crossings_up_the_ladder, saved, savings_up_the_ladder
 from transfer.top import Top
 from transfer.words import STACK
 
@@ -25,7 +25,7 @@ def no_landing(records: Records, rung: int, tokens: int, why: str) -> None:
 
 
 def land(top: Top, arms: Arms, membership: Membership) -> None:
-    """Run the stack on fresh seeds, shortened by the least that it saves in tokens, and record whether it lands."""
+    """Run the stack on fresh seeds, shortened by what it is said to save in tokens, and record whether it lands."""
     assert arms.stack is not None
     tokens, remarks = top.at.rung.tokens, _remarks(arms, membership)
     if len(membership.dropped) == len(arms.members):
@@ -39,11 +39,14 @@ def land(top: Top, arms: Arms, membership: Membership) -> None:
             no_landing(top.records, top.rung, tokens, f"{top.at.invalid[TRIMMED]}. {remarks}")
             return
         pairs = measured
-    short = _shortened(top, pairs)
+    ladder = [*top.stack[:-1], pairs]
+    saving, crossing = savings_up_the_ladder(ladder, "tokens")[-1], crossings_up_the_ladder(ladder)[-1]
+    short = _shortened(top, saving)
+    margin = _margin(top, saving, crossing, short)
     count = top.at.settings.landing_pairs
     base = top.at.landing(top.at.baseline, "baseline", count, tokens)
     own = top.at.landing(arm.recipe, arm.name, count, short)
-    landing, said = _judged(top, base, own)
+    landing, said = _judged(base, own, margin)
     where: dict[str, Any] = {
         "arm": STACK,
         "rung": top.rung,
@@ -54,25 +57,30 @@ def land(top: Top, arms: Arms, membership: Membership) -> None:
     top.records.landing(where, landing, f"{_claim(tokens, short)} {said} {remarks}".rstrip())
 
 
-def _shortened(top: Top, pairs: RungPairs) -> int:
-    """Tokens of the landing run; where the stack has no number in tokens, nothing is claimed and nothing shortened."""
-    saving = savings_up_the_ladder([*top.stack[:-1], pairs], "tokens")[-1]
-    return landing_tokens(top.at.rung.tokens, saving.saving_low if saving.known else 0.0)
+def _shortened(top: Top, saving: Saving) -> int:
+    """Tokens of the landing run: by the printed saving, or the least that is claimed; else nothing is shortened."""
+    claimed = saving.saving if saving.known else saved(saving.bound) if saving.at_least == "gain" else 0.0
+    return landing_tokens(top.at.rung.tokens, claimed, top.at.rung.batch_tokens)
+
+
+def _margin(top: Top, saving: Saving, crossing: Crossing | None, short: int) -> float:
+    slope = top.baseline.slope.kappa if crossing is None else crossing.slope
+    conceded = saving.ln_speedup - saving.low if saving.known and short < top.at.rung.tokens else 0.0
+    return landing_margin(slope, top.at.settings.smallest_saving, conceded)
 
 
 def _judged(
-    top: Top, base: np.ndarray[tuple[int, ...], np.dtype[np.float64]], own: np.ndarray[Any, np.dtype[np.float64]]
+    base: np.ndarray[tuple[int, ...], np.dtype[np.float64]], own: np.ndarray[Any, np.dtype[np.float64]], margin: float
 ) -> tuple[Landing | None, str]:
-    count, slope, smallest = len(base), top.baseline.slope, top.at.settings.smallest_saving
+    count = len(base)
     lost = int(np.isnan(base).sum())
     if lost:
         return None, f"{lost} of {count} baselines did not finish, so nothing was judged."
     lost = int(np.isnan(own).sum())
     if lost:
-        margin = slope.kappa * delta_of(smallest)
         failed = Landing(count, math.nan, math.nan, margin, stands=False)
         return failed, f"{lost} of its {count} runs did not finish while the baseline did: the claim falls."
-    landing = judge_landing(base, own, slope, smallest)
+    landing = judge_landing(base, own, margin)
     return landing, (
         f"Its finished loss is at most {landing.high_95:.4f} nats above the baseline's (95 %), "
         f"{landing.margin:.4f} is allowed: the claim {'stands' if landing.stands else 'falls'}."
@@ -82,7 +90,7 @@ def _judged(
 def _claim(tokens: int, short: int) -> str:
     if short >= tokens:
         return "The stack was not shortened, since no saving in tokens could be claimed."
-    return f"The stack ran on {1 - short / tokens:.1%} fewer tokens, the least that it was claimed to save."
+    return f"The stack ran on {1 - short / tokens:.1%} fewer tokens, on seeds of its own, as it is said to save."
 
 
 def _remarks(arms: Arms, membership: Membership) -> str:

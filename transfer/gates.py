@@ -38,7 +38,7 @@ def decide(
     def gate(decision: Decision, reason: str, next_pairs: int | None = None) -> Gate:
         return Gate(decision, reason, lower_80, upper_90_at_target, next_pairs)
 
-    if not saving.known:
+    if not saving.bounded:
         return gate("inconclusive", f"Stopped: {saving.reason}.")
     if lower_80 > 0:
         return gate("go", f"Goes on: it saves more than {saved(lower_80):.1%} here at 80 % confidence.")

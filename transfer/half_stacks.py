@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from transfer.arms import Arm, Arms, Finding, without
 from transfer.factorial.analysis import PlanAnalysis, analyse_plan
 from transfer.factorial.plans import FIRST_ROWS, fold_over, plackett_burman
-from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.horizons import whole_steps
+from transfer.saving import Axis, RungPairs, Saving, crossings_up_the_ladder
 from transfer.top import Top
 from transfer.words import STACK
 
@@ -67,7 +68,9 @@ def _analysis(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np
     pair = top.saving(top.axis)
     if not pair.known:
         return f"The stack has no number: {pair.reason}."
-    pairs = top.at.single_pairs(rows, top.baseline.slope, f"a plan of {len(rows)} half-stacks")
+    # A half-stack is expected half-way: there its one pair is read by the slope over a short distance.
+    half = whole_steps(max(top.crossing.shortening, 0.0) / 2, top.at.steps) if top.crossing is not None else 0.0
+    pairs = top.at.single_pairs(rows, top.baseline.slope, half, f"a plan of {len(rows)} half-stacks")
     results = [_ln_speedup(one, top.axis) for one in pairs]
     lost = sum(not math.isfinite(result) for result in results)
     if lost:
@@ -75,18 +78,12 @@ def _analysis(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np
     # The sum of main effects says nothing of a stack that holds others as well.
     stack = pair if len(planned) == len(arms.members) else None
     names = [one.finding_id for one in planned]
-    return analyse_plan(plan, results, _covariance(top, plan, pair), names, stack, dof=_dof(top, pair))
+    return analyse_plan(plan, results, _covariance(plan, pair), names, stack, dof=_dof(top, pair))
 
 
-def _covariance(top: Top, plan: NDArray[np.int8], pair: Saving) -> NDArray[np.float64]:
-    """One row is one pair on a seed of its own; how noisy a pair is, the stack's own pairs tell.
-
-    The row with nothing on is one run, paired with itself: only its timing can err.
-    """
-    variances = np.full(len(plan), pair.pair_variance)
-    if top.axis != "seconds":
-        variances[(plan < 0).all(1)] = 0.0
-    return np.diag(variances)
+def _covariance(plan: NDArray[np.int8], pair: Saving) -> NDArray[np.float64]:
+    """One row is one pair on a seed of its own; how noisy a pair is, the stack's own pairs tell."""
+    return np.diag(np.full(len(plan), pair.pair_variance))
 
 
 def _dof(top: Top, pair: Saving) -> float:
@@ -96,7 +93,8 @@ def _dof(top: Top, pair: Saving) -> float:
 def _ln_speedup(pair: RungPairs | None, axis: Axis) -> float:
     if pair is None:
         return math.nan
-    tokens = savings_up_the_ladder([pair], "tokens")[0].ln_speedup
+    (crossing,) = crossings_up_the_ladder([pair])
+    tokens = math.nan if crossing is None else crossing.shortening
     if axis == "flops" and pair.ln_flops_ratio is not None:
         return tokens - pair.ln_flops_ratio
     if axis == "seconds" and pair.ln_time_ratios is not None:

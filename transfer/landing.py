@@ -1,4 +1,4 @@
-"""The landing run: the stack on its own full schedule, shortened by the least that was claimed."""
+"""The landing run: the stack on its own full schedule, shortened by the very saving that is printed."""
 
 import math
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike
 
 from data.errors import InputError
 from transfer.saving import delta_of
-from transfer.slope import Slope
 from transfer.student import quantile
 
-LEAST_PAIRS = 5
-LEAST_PAIRS_WHERE_NOISY = 12
+MIN_PAIRS = 5
+MIN_PAIRS_WHERE_NOISY = 12
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +26,36 @@ class Landing:
     stands: bool
 
 
-def landing_tokens(tokens: float, saving_low: float) -> int:
-    """Tokens of the landing run: T (1 - max(saving_low, 0)), rounded up.
+def landing_tokens(tokens: float, saving: float, batch_tokens: int = 1) -> int:
+    """Tokens of the landing run: T (1 - max(saving, 0)), in whole steps of `batch_tokens`, rounded up.
 
-    `saving_low` is the lower end of the 90 % interval of the saving in tokens: shortened by the point
-    estimate, many a true claim would not land.
+    `saving` is the printed saving in tokens, or the least that is claimed where no number is.
     """
-    if not (tokens > 0 and saving_low < 1):
-        raise InputError(f"A landing run needs tokens > 0 and a saving below 1, got {tokens} and {saving_low}.")
-    return math.ceil(tokens * (1 - max(saving_low, 0.0)))
+    if not (tokens > 0 and saving < 1):
+        raise InputError(f"A landing run needs tokens > 0 and a saving below 1, got {tokens} and {saving}.")
+    if saving <= 0:
+        return math.ceil(tokens)
+    return math.ceil(tokens * (1 - saving) / batch_tokens - ROUNDING) * batch_tokens
 
 
-def judge_landing(baseline_losses: ArrayLike, stack_losses: ArrayLike, slope: Slope, smallest_saving: float) -> Landing:
-    """Whether the claim stands: the bound of the paired difference is at most kappa delta; arrays of shape (pairs,).
+def landing_margin(slope: float, smallest_saving: float, claimed: float = 0.0) -> float:
+    """Nats by which the shortened stack may end above the baseline.
 
-    Raises InputError on unpaired losses, fewer than two pairs, or a baseline without a slope.
+    `slope`: the stack's own kappa where it lands; `claimed`: lnS less the lower end of its interval, which the printed
+    interval concedes. The smallest saving worth having comes on top.
+    """
+    return slope * (delta_of(smallest_saving) + max(claimed, 0.0))
+
+
+def judge_landing(baseline_losses: ArrayLike, stack_losses: ArrayLike, margin: float) -> Landing:
+    """Whether the claim stands: the one-sided 95 % bound of (stack - baseline) is at most `margin` nats.
+
+    Arrays of shape (pairs,). Raises InputError on unpaired losses or fewer than two pairs.
     """
     baseline, stack = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (baseline_losses, stack_losses))
     if baseline.shape != stack.shape or baseline.ndim != 1 or len(baseline) < 2:
         raise InputError("A landing run needs as many baselines as stacks, two at least.")
-    if not slope.usable:
-        raise InputError("A landing run needs a baseline whose finished loss falls with tokens.")
     differences = stack - baseline
     pairs, mean = len(differences), float(differences.mean())
     high_95 = mean + quantile(0.95, pairs - 1) * float(differences.std(ddof=1)) / math.sqrt(pairs)
-    margin = slope.kappa * delta_of(smallest_saving)
     return Landing(pairs, mean, high_95, margin, stands=high_95 <= margin)

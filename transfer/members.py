@@ -50,8 +50,8 @@ def _leave_one_out(top: Top, arms: Arms, candidates: Sequence[Finding]) -> dict[
             reason = f"The stack needs this member: {top.at.invalid[arm.name]}."
             top.records.interaction(arm.name, top.rung, None, {**detail, "dropped": False, "reason": reason})
             continue
-        saving = contribution(top.stack[-1], evidence, axis=top.axis)
+        saving = contribution(top.stack, [*top.stack[:-1], evidence], axis=top.axis)
         worth[one.finding_id] = saving
         found = {"dropped": dropped(saving), "measured": "stack less the stack without it", "reason": saving.reason}
-        top.records.interaction(arm.name, top.rung, saving if saving.known else None, {**detail, **found})
+        top.records.interaction(arm.name, top.rung, saving if saving.bounded else None, {**detail, **found})
     return worth

@@ -15,9 +15,12 @@ RUNGS_DIFFER_DOF = 8.0  # pairing gains more at one rung than at another: a spre
 
 @dataclass(frozen=True, slots=True)
 class PairSpread:
-    """Of one rung: its pairs, Var(difference)/sigma^2 (None where one pair or sigma = 0 tells none), dof of sigma."""
+    """Of one rung: its pairs, Var(difference)/sigma^2 (None where one pair or sigma = 0 tells none), dof of sigma.
 
-    pairs: int
+    `pairs` is 1 more than the degrees of freedom of the ratio, and no whole number where an arm has several horizons.
+    """
+
+    pairs: float
     ratio: float | None
     noise_dof: float
 

@@ -9,12 +9,12 @@ import numpy as np
 from transfer.saving import RungPairs
 
 ASSUMED_CORRELATION = 0.5
-MOST_CORRELATION = 0.95  # few pairs can look perfectly correlated, and no plan should rest on that
+MAX_CORRELATION = 0.95  # few pairs can look perfectly correlated, and no plan should rest on that
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Correlation of the two runs of a pair, and the sd over pairs of ln(seconds per token, arm / baseline).
+    """Correlation of the two runs of a pair, and the sd over timing blocks of ln(seconds per token, arm / baseline).
 
     `assumed` marks a correlation that was not measured, for want of an arm.
     """
@@ -27,11 +27,11 @@ class Pairing:
 def pairing(measured: Sequence[RungPairs]) -> Pairing:
     """Pool over arms and rungs: correlation = 1 - c/2 with c = s_d^2/sigma^2 of each rung, kept within [0, .95]."""
     noisy = [one for one in measured if one.slope.noise.sigma > 0]
-    c = _within([(one.baseline - one.arm) / one.slope.noise.sigma for one in noisy])
+    c = _within([point.differences / one.slope.noise.sigma for one in noisy for point in one.points])
     s_time = math.sqrt(_within([one.ln_time_ratios for one in measured if one.ln_time_ratios is not None]) or 0.0)
     if c is None:
         return Pairing(ASSUMED_CORRELATION, s_time, assumed=True)
-    return Pairing(min(max(1 - c / 2, 0.0), MOST_CORRELATION), s_time)
+    return Pairing(min(max(1 - c / 2, 0.0), MAX_CORRELATION), s_time)
 
 
 def _within(groups: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]) -> float | None:

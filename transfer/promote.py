@@ -7,26 +7,55 @@ from collections.abc import Sequence
 from scaling.edits import Recipe
 from scaling.lab import Lab
 from transfer import gates
+from transfer.again import Again
 from transfer.arms import Arm, Arms, Finding, make_arms
 from transfer.claim import land, no_landing
 from transfer.forecast import forecast
+from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, next_request, whole_steps
 from transfer.members import Membership, measure_members
 from transfer.misfits import with_misfit, within_the_stack
 from transfer.pairing import pairing
 from transfer.records import AXES, Records
 from transfer.rung import BaselineAtRung, RungMeasurement
-from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.saving import (
+    MAX_SHORTENING,
+    Axis,
+    RungPairs,
+    Saving,
+    crossings_up_the_ladder,
+    delta_of,
+    savings_up_the_ladder,
+)
 from transfer.settings import TransferSettings
+from transfer.slope import LN_2
 from transfer.spared import flops_above
+from transfer.timing import half_width, time_ratios
 from transfer.top import Top
 from transfer.words import STACK, Verdict, judge
+
+BLOCKS_A_ROUND = 3
+MAX_TIMING_ROUNDS = 6
+"""Further timing where the clock hides the smallest saving worth having; the report says where it did not suffice."""
 
 
 class Promotion:
     """Takes findings up the ladder; everything it learns goes to the store as it is learnt."""
 
-    def __init__(self, lab: Lab, baseline: Recipe, settings: TransferSettings, target_params: int) -> None:
-        """Promote with `lab`; `target_params` is the size of the scale of the forecast."""
+    def __init__(
+        self,
+        lab: Lab,
+        baseline: Recipe,
+        settings: TransferSettings,
+        target_params: int,
+        *,
+        again: Again | None = None,
+        trusted: bool = True,
+    ) -> None:
+        """Promote with `lab`; `target_params` is the size of the scale of the forecast.
+
+        again: what the user asked to be measured anew. trusted: whether no model wrote the arms.
+        """
+        self.again, self.trusted = again or Again(), trusted
         self.lab, self.baseline, self.settings, self.target_params = lab, baseline, settings, target_params
         self.records = Records(lab.writer)
         self.ladder = lab.setting.ladder
@@ -37,7 +66,7 @@ class Promotion:
         self.arms_by_name: dict[str, Arm] = {}
 
     def run(self, findings: Sequence[Finding]) -> dict[str, Verdict]:
-        """Measure, gate, judge, forecast and land; returns the verdicts by arm name."""
+        """Measure, gate, land, judge and forecast; returns the verdicts by arm name."""
         arms = make_arms(self.baseline, findings)
         self.lab.fact("not_alone", dict(arms.not_alone))
         self.lab.fact("not_stacked", dict(arms.not_stacked))
@@ -49,48 +78,144 @@ class Promotion:
             going = self._climb(index, going)
             if self._why_frozen():
                 break
-        verdicts = self._judge(arms)
-        self._forecast()
         membership = self._land(arms, going)
-        verdicts |= self._judge_within(arms, membership)
+        self._time_again(going)
+        verdicts = self._judge(arms) | self._judge_within(arms, membership)
+        self._forecast()
         self.records.flush()
         self.lab.store.ingest()
         return verdicts
 
     def _climb(self, index: int, going: Sequence[Arm]) -> list[Arm]:
         """Measure rung `index`; returns the arms that go on. The baseline is measured even where no arm is left."""
-        at = RungMeasurement(self.lab, self.baseline, self.settings, index)
+        at = RungMeasurement(self.lab, self.baseline, self.settings, index, self.again, trusted=self.trusted)
         self.rungs.append(at)
-        is_top = index == len(self.ladder.rungs) - 1
-        # Claims are made at the top, where no gate can ask for more.
-        pairs = {arm.name: self.settings.pairs[-1 if is_top else 0] for arm in going}
+        at.time(going)
+        if index == len(self.ladder.rungs) - 1:
+            wanted = {arm.name: self._first_guess(at, arm) for arm in going}
+            return self._cross(at, going, wanted, self.settings.pairs[-1])
+        going, decisions = self._at_horizon(at, going)
+        for name, decision in decisions.items():
+            arm = self.arms_by_name[name]
+            stops = decision.decision != "go"
+            spared = flops_above(self.lab, self.baseline, arm.recipe, index, self.settings.pairs[0]) if stops else 0.0
+            self.records.gate(arm, index, decision, spared)
+        self.records.flush()
+        going = [arm for arm in going if decisions[arm.name].decision == "go"]
+        if index == 0:
+            return self._cross(at, going, {}, self.settings.pairs[-1])
+        return self._cross(at, going, {}, self.settings.pairs[0]) if self.settings.cross_everywhere else going
+
+    def _at_horizon(self, at: RungMeasurement, going: Sequence[Arm]) -> tuple[list[Arm], dict[str, gates.Gate]]:
+        """Pairs at T, as many as the gate asks for; returns the arms that can be judged, and what the gate decided."""
+        pairs = {arm.name: self.settings.pairs[0] for arm in going}
         while True:
-            most = max(pairs.values(), default=self.settings.pairs[0])
-            at.measure(going, pairs)
-            self.baselines[index:] = [at.baseline_at_rung(most)]
-            self.records.baseline(index, self.baselines[index], at.rung.tokens)
-            if self._why_frozen():
-                return self._freeze(index, going)
-            going = [arm for arm in going if self._take(at, arm, pairs[arm.name])]
-            self._record_power(index, most)
-            if is_top:
-                self.records.flush()
-                return list(going)
-            decisions = {arm.name: self._gate(arm, index) for arm in going}
+            wanted = [(arm, Request(0.0, pairs[arm.name])) for arm in going]
+            going = self._measure(at, going, wanted, f"{len(going)} arms, {max(pairs.values(), default=0)} pairs")
+            decisions = {arm.name: self._gate(arm, at.index) for arm in going}
             more = {name: gate.next_pairs for name, gate in decisions.items() if gate.next_pairs is not None}
             if not more:
-                break
+                return list(going), decisions
             pairs |= more
-        for arm in going:
-            stops = decisions[arm.name].decision != "go"
-            spared = flops_above(self.lab, self.baseline, arm.recipe, index, self.settings.pairs[0]) if stops else 0.0
-            self.records.gate(arm, index, decisions[arm.name], spared)
-        self.records.flush()
-        return [arm for arm in going if decisions[arm.name].decision == "go"]
 
-    def _take(self, at: RungMeasurement, arm: Arm, pairs: int) -> bool:
+    def _cross(self, at: RungMeasurement, going: Sequence[Arm], wanted: dict[str, Request], pairs: int) -> list[Arm]:
+        """Run every arm where it ends at the baseline's finished loss, in steps; `wanted`: where to look first."""
+        longest = LN_2 if self.settings.run_beyond else 0.0
+        if not wanted:
+            wanted = self._next(at, going, pairs, longest)
+        if not wanted and at.index not in range(len(self.baselines)):
+            self._measure(at, going, [], "baseline")
+        for _ in range(MAX_HORIZONS):
+            asked = [(arm, wanted[arm.name]) for arm in going if arm.name in wanted]
+            if not asked:
+                break
+            going = self._measure(at, going, asked, f"{len(asked)} arms where they cross")
+            wanted = self._next(at, going, pairs, longest)
+        for arm in going:
+            self._say(arm, at.index)
+        return list(going)
+
+    def _next(self, at: RungMeasurement, going: Sequence[Arm], pairs: int, longest: float) -> dict[str, Request]:
+        found = {
+            arm.name: next_request(self.evidence[arm.name], pairs, longest=longest, steps=at.steps) for arm in going
+        }
+        return {name: request for name, request in found.items() if request is not None}
+
+    def _first_guess(self, at: RungMeasurement, arm: Arm) -> Request:
+        """At the top, where an arm crosses is expected from the rung below: no pairs at T are spent on finding it."""
+        below = crossings_up_the_ladder(self.evidence[arm.name])[-1] if self.evidence[arm.name] else None
+        guess = 0.0 if below is None else min(max(below.shortening, 0.0), MAX_SHORTENING)
+        return Request(whole_steps(guess, at.steps) if guess >= NEAR_T else 0.0, self.settings.pairs[-1])
+
+    def _measure(
+        self, at: RungMeasurement, going: Sequence[Arm], wanted: Sequence[tuple[Arm, Request]], what: str
+    ) -> list[Arm]:
+        """Make pairs and one timing block more; returns the arms that can still be judged."""
+        at.measure(wanted, what)
+        self.baselines[at.index :] = [at.baseline_at_rung()]
+        self.records.baseline(at.index, self.baselines[at.index], at.rung)
+        if self._why_frozen():
+            return self._freeze(at.index, going)
+        self._time_all(going)
+        going = [arm for arm in going if self._take(at, arm)]
+        self._record_power(at.index)
+        self.records.flush()
+        return going
+
+    def _time_all(self, going: Sequence[Arm]) -> None:
+        """One more block of every arm at every rung reached: what a machine does differs from minute to minute."""
+        for at in self.rungs:
+            at.time([arm for arm in going if at.blocks(arm)])
+
+    def _time_again(self, going: Sequence[Arm]) -> None:
+        """Time on, a few blocks at a time, where clocks are what makes intervals wide; then take all blocks in."""
+        for _ in range(MAX_TIMING_ROUNDS):
+            wanting = self._wanting(going) if self.settings.axis == "seconds" else []
+            if not wanting:
+                break
+            for at, arm in wanting:
+                at.time([arm], BLOCKS_A_ROUND)
+        still = [f"{arm.name} at rung {at.index}" for at, arm in self._wanting(going)]
+        self.lab.fact("timing", {"wide": still, "blocks": self._most_blocks(going)})
+        for arm in going:
+            if not self._retime(arm):
+                continue
+            self.records.savings(arm, [measured.params for measured in self.baselines], self.evidence[arm.name])
+
+    def _retime(self, arm: Arm) -> bool:
+        """Put all blocks taken so far in the arm's evidence; False where its verdict becomes invalid."""
+        for index, at in enumerate(self.rungs[: len(self.evidence[arm.name])]):
+            evidence = at.evidence(arm, self.baselines[index].slope)
+            if evidence is None:
+                self._invalidate(arm, index, at.invalid[arm.name])
+                return False
+            self.evidence[arm.name][index] = evidence
+        return True
+
+    def _wanting(self, going: Sequence[Arm]) -> list[tuple[RungMeasurement, Arm]]:
+        """Where the error of the clock, and no other, hides the smallest saving worth having."""
+        found = []
+        for arm in going:
+            if not self._retime(arm):
+                continue
+            rungs = self.evidence[arm.name]
+            times = time_ratios([() if one.ln_time_ratios is None else one.ln_time_ratios for one in rungs])
+            for index in {0, len(rungs) - 1}:
+                tokens = self._savings(arm.name, "tokens")[index]
+                own = (tokens.high - tokens.low) / 2 if tokens.known else 0.0
+                enough = max(delta_of(self.settings.smallest_saving), own) / 2
+                if half_width(times[index]) > enough:
+                    found.append((self.rungs[index], arm))
+        return found
+
+    def _most_blocks(self, going: Sequence[Arm]) -> int:
+        return max((at.blocks(arm) for at in self.rungs for arm in going), default=0)
+
+    def _take(self, at: RungMeasurement, arm: Arm) -> bool:
         """Take in an arm's pairs; False when the arm did not finish them, which makes its verdict invalid."""
-        evidence = at.evidence(arm, pairs, self.baselines[at.index].slope)
+        if not at.has_pairs(arm):
+            return True
+        evidence = at.evidence(arm, self.baselines[at.index].slope)
         if evidence is None:
             self._invalidate(arm, at.index, at.invalid[arm.name])
             return False
@@ -109,7 +234,7 @@ class Promotion:
         """Stop an arm whose rung cannot judge it; what fewer pairs seemed to say there is withdrawn."""
         self.invalid[arm.name] = why
         for withdrawn in self.evidence[arm.name][index:]:
-            self.records.withdrawn(arm, index, self.baselines[index].params, len(withdrawn.arm))
+            self.records.withdrawn(arm, index, self.baselines[index].params, withdrawn.pairs)
         del self.evidence[arm.name][index:]
         if index < len(self.ladder.rungs) - 1:
             self.records.stopped(arm, index, why)
@@ -175,13 +300,28 @@ class Promotion:
             return Membership((), {})
         top_rung = Top(self.rungs[-1], self.baselines[-1], self.evidence[STACK], self.records)
         membership = measure_members(top_rung, arms)
+        self._time_all(at_top)
         self.records.flush()
         land(top_rung, arms, membership)
         return membership
 
-    def _record_power(self, index: int, pairs: int) -> None:
-        found = pairing([one for name in sorted(self.evidence) for one in self.evidence[name]])
-        self.records.power(index, self.baselines[index], found, self.settings, pairs=pairs)
+    def _record_power(self, index: int) -> None:
+        measured = [one for name in sorted(self.evidence) for one in self.evidence[name]]
+        here = [rungs[index].pairs for rungs in self.evidence.values() if len(rungs) > index]
+        self.records.power(
+            index,
+            self.baselines[index],
+            pairing(measured),
+            self.settings,
+            pairs=max(here, default=self.settings.pairs[0]),
+        )
+
+    def _say(self, arm: Arm, index: int) -> None:
+        """The best answer so far."""
+        saving = self._savings(arm.name, "tokens")[-1]
+        number = f"{saving.saving:.0%} ({saving.saving_low:.0%} to {saving.saving_high:.0%})" if saving.known else ""
+        bound = f"at least {saving.saving_low:.0%}" if saving.at_least == "gain" else "a loss"
+        self.lab.progress.say(f"  rung {index}, {arm.name}: saves {number or bound} of the tokens")
 
     def _savings(self, name: str, axis: Axis) -> list[Saving]:
         return savings_up_the_ladder(self.evidence[name], axis)

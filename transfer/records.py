@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from data.spool import SpoolWriter
+from scaling.ladder import Rung
 from transfer.arms import Arm
 from transfer.factorial.plans import Interaction
 from transfer.forecast import Forecast
@@ -15,7 +16,7 @@ from transfer.landing import Landing
 from transfer.pairing import Pairing
 from transfer.power import POWER, smallest_visible_saving
 from transfer.rung import BaselineAtRung
-from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.saving import Axis, RungPairs, Saving, saved, savings_up_the_ladder
 from transfer.settings import TransferSettings
 from transfer.words import Verdict
 
@@ -33,14 +34,16 @@ class Records:
         """Make what was written durable."""
         self._writer.flush()
 
-    def baseline(self, rung: int, measured: BaselineAtRung, tokens: int) -> None:
+    def baseline(self, rung: int, measured: BaselineAtRung, scale: Rung) -> None:
         """Slope and A/A check of a rung."""
         slope, check = measured.slope, measured.check
         self._writer.append(
             "slope",
             rung=rung,
             params=measured.params,
-            tokens=tokens,
+            tokens=scale.tokens,
+            tokens_per_param=scale.tokens / measured.params,
+            transition=slope.transition,
             kappa=slope.kappa,
             kappa_se=slope.kappa_se,
             curvature=slope.curvature,
@@ -73,6 +76,7 @@ class Records:
 
     def _saving(self, arm: Arm, rung: int, params: int, saving: Saving) -> None:
         known = saving.known
+        low, high = (saved(bound) if math.isfinite(bound) else None for bound in (saving.low, saving.high))
         self._writer.append(
             "saving",
             arm=arm.name,
@@ -81,8 +85,11 @@ class Records:
             params=params,
             axis=saving.axis,
             saving=saving.saving if known else None,
-            saving_low=saving.saving_low if known else None,
-            saving_high=saving.saving_high if known else None,
+            saving_low=low if saving.bounded else None,
+            saving_high=high if saving.bounded else None,
+            bound="at least" if saving.at_least else "",
+            method=saving.method,
+            horizons=saving.horizons,
             ln_speedup=saving.ln_speedup if known else None,
             ln_speedup_se=saving.ln_speedup_se if known else None,
             dof=saving.dof if known else None,
@@ -128,6 +135,7 @@ class Records:
             retention=verdict.retention,
             retention_low=verdict.retention_low,
             retention_high=verdict.retention_high,
+            margin=verdict.margin,
             p_holm=verdict.p_holm,
             rung=rung,
             pairs_to_settle=verdict.pairs_to_settle,
@@ -166,7 +174,8 @@ class Records:
 
     def interaction(self, arm: str, rung: int, lns: Saving | Interaction | None, detail: Mapping[str, Any]) -> None:
         """What a member adds, or how far the stack is from the sum of its members; None where there is no number."""
-        measured = {} if lns is None else {"ln_speedup": lns.ln_speedup, "low": lns.low, "high": lns.high}
+        found = {} if lns is None else {"ln_speedup": lns.ln_speedup, "low": lns.low, "high": lns.high}
+        measured = {name: value for name, value in found.items() if math.isfinite(value)}
         self._writer.append("interaction", arm=arm, rung=rung, **measured, detail=dict(detail))
 
     def power(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +15,24 @@ from scaling.edits import Recipe
 from scaling.lab import Lab
 from scaling.runs import RunResult, RunSpec, TimingSpec
 from transfer import aa
+from transfer.again import Again
 from transfer.arms import Arm
-from transfer.saving import RungPairs
+from transfer.held_out_text import text_variance
+from transfer.horizons import Request
+from transfer.saving import PairsAt, RungPairs
 from transfer.settings import TransferSettings
-from transfer.slope import Slope, fit_slope, pooled_noise
+from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
+from transfer.timing import contradiction
 
 SHARD = "final"
 RUNG_SEEDS = 10_000
-FLATTERY = 1.5
-"""How many times faster than in its own runs an arm may be timed. Their clocks are noisy: runs share a machine."""
-LEAST_SECONDS = 1.0
-"""Of the clocks of shorter runs nothing is told: one moment in which the machine is busy can be half of such a run."""
-HALF, TWO, AA, TIMING, LANDING, PLAN = 2_000, 2_500, 3_000, 4_000, 5_000, 6_000
+GENERATION_SEEDS = 10_000_000
+"""A rung that is measured again shares no seed with what was measured there before."""
+ARM_SEEDS = 200
+"""As much for an arm that is measured again, among the seeds of its rung's pairs."""
+HALF, QUARTER, AA, TIMING, LANDING, PLAN = 2_000, 2_500, 3_000, 4_000, 5_000, 6_000
+BLOCKS_APART = 1_000
+"""Timing that is taken again has blocks of other numbers."""
 
 Losses = NDArray[np.float64]
 
@@ -58,108 +64,217 @@ class BaselineAtRung:
 class RungMeasurement:
     """Measures arms against the baseline at one rung."""
 
-    def __init__(self, lab: Lab, baseline: Recipe, settings: TransferSettings, index: int) -> None:
-        """Measure at rung `index`, on seeds that no other rung and no search has used."""
+    def __init__(
+        self, lab: Lab, baseline: Recipe, settings: TransferSettings, index: int, again: Again, *, trusted: bool = True
+    ) -> None:
+        """Measure at rung `index`, on seeds that no other rung and no search has used.
+
+        trusted: whether no model wrote the arms, so that none of them can know that it is timed.
+        """
         self.lab, self.baseline, self.settings, self.index = lab, baseline, settings, index
         self.rung = lab.setting.ladder.rungs[index]
-        self.first_seed = 1 + 100_000 * settings.seed + RUNG_SEEDS * (index + 1)
+        generation = GENERATION_SEEDS * again.of_rung(index)
+        self.first_seed = 1 + generation + 100_000 * settings.seed + RUNG_SEEDS * (index + 1)
         self.invalid: dict[str, str] = {}
+        self._again, self._trusted = again, trusted
         self._known: dict[str, RunResult] = {}
+        self._documents: dict[str, tuple[Losses, Losses]] = {}
+        self._points: dict[str, dict[float, int]] = {}
+        self._blocks: dict[str, int] = {}
         self._ratios: dict[str, float] = {}
 
-    def measure(self, arms: Sequence[Arm], pairs: Mapping[str, int], what: str = "arms") -> None:
-        """Make all runs and timings of the rung, `pairs` of them for each arm by name."""
-        most = max(pairs.values(), default=self.settings.pairs[0])
-        wanted = [*self._own_specs(), *self._baseline_specs(most)]
-        for arm in arms:
-            wanted += self._arm_specs(arm, pairs[arm.name])
-        self._finish(f"{len(arms)} {what}, {most} pairs", wanted)
-        self._time(timing for arm in arms for timing in self._timings(arm, pairs[arm.name]))
+    @property
+    def steps(self) -> int:
+        """Optimiser steps at T, of which every horizon has a whole number."""
+        return self.rung.steps
 
-    def baseline_at_rung(self, pairs: int) -> BaselineAtRung:
+    def measure(self, wanted: Sequence[tuple[Arm, Request]], what: str) -> None:
+        """Make the pairs that arms ask for, and all that the rung's baseline needs."""
+        specs = self._own_specs()
+        for arm, request in wanted:
+            points = self._points.setdefault(arm.name, {})
+            points[request.ln_shortening] = max(request.pairs, points.get(request.ln_shortening, 0))
+            specs += self._baseline_specs(request.pairs, arm.name)
+            specs += self._arm_specs(arm, request.ln_shortening, request.pairs)
+        # By seed: the runs of a pair are made next to each other, while the machine does the same.
+        self._finish(what, sorted(specs, key=lambda spec: spec.seed))
+
+    def time(self, arms: Sequence[Arm], blocks: int = 1) -> None:
+        """Take so many further timing blocks of each arm that trained; blocks are best spread over minutes."""
+        specs = []
+        for arm in arms:
+            if arm.name not in self.invalid:
+                begun = self._blocks.get(arm.name, 0)
+                self._blocks[arm.name] = begun + blocks
+                specs += [self._timing(arm, block) for block in range(begun, begun + blocks)]
+        self._time(specs)
+
+    def has_pairs(self, arm: Arm) -> bool:
+        """Whether any pair of the arm was made here."""
+        return bool(self._points.get(arm.name))
+
+    def blocks(self, arm: Arm) -> int:
+        """How many timing blocks the arm has."""
+        return self._blocks.get(arm.name, 0)
+
+    def baseline_at_rung(self) -> BaselineAtRung:
         """Slope, noise and A/A check, from finished baselines that `measure` made.
 
         Raises:
             ScaleproofError: when a baseline run did not finish.
         """
-        half = self._losses(self._specs(HALF, self.settings.horizon_seeds, self.rung.tokens // 2))
-        two = self._losses(self._specs(TWO, self.settings.horizon_seeds, self.rung.tokens * 2))
-        one = self._losses(self._baseline_specs(pairs))
-        fresh = self._losses(self._specs(AA, 2 * self.settings.aa_pairs, self.rung.tokens))
-        slope = fit_slope(half, one, two, pooled_noise([half, one, two, fresh]))
-        check = aa.check(fresh[0::2], fresh[1::2], slope, others=[half, one, two])
-        first = self._results(self._baseline_specs(1))[0]
+        m, tokens = self.settings.horizon_seeds, self.rung.tokens
+        half = self._losses(self._specs(HALF, m, tokens // 2))
+        quarter = self._losses(self._specs(QUARTER, m, tokens // 4))
+        pairs = [spec for spec in self._own_specs() if spec.purpose == "pair"]
+        one, fresh = self._losses(pairs), self._losses(self._specs(AA, 2 * self.settings.aa_pairs, tokens))
+        slope = fit_slope(
+            {-2 * LN_2: quarter, -LN_2: half, 0.0: np.concatenate([one, fresh])},
+            pooled_noise([quarter, half, one, fresh]),
+        )
+        check = aa.check(fresh[0::2], fresh[1::2], slope, others=[quarter, half, one])
+        first = self._results(pairs)[0]
         return BaselineAtRung(slope, check, first.params, first.flops, first.tokens)
 
-    def evidence(self, arm: Arm, pairs: int, slope: Slope) -> RungPairs | None:
+    def evidence(self, arm: Arm, slope: Slope) -> RungPairs | None:
         """The arm's pairs, which `measure` made; None, and the reason in `invalid`, when one of them did not finish."""
-        return self._pairs(
-            arm, slope, self._baseline_specs(pairs), self._arm_specs(arm, pairs), self._timings(arm, pairs)
-        )
+        points = []
+        for shortening, pairs in self._points[arm.name].items():
+            base, own = self._baseline_specs(pairs, arm.name), self._arm_specs(arm, shortening, pairs)
+            if not self._all_finished(arm, own):
+                return None
+            points.append(self._point(shortening, base, own))
+        if not self._is_timed(arm):
+            return None
+        return RungPairs(slope, tuple(points), self._time_ratios(arm), self._ln_flops_ratio(arm))
 
-    def single_pairs(self, arms: Sequence[Arm], slope: Slope, what: str) -> list[RungPairs | None]:
-        """Make and return one pair per arm, each on a seed of its own; None as in `evidence`."""
-        # Where the row is the baseline itself they are one run, and it goes by the baseline's name: base comes last.
-        rows = [
-            (
-                arm,
-                [self._spec(self.baseline, seed, "baseline", "plan")],
-                [self._spec(arm.recipe, seed, arm.name, "plan")],
-                [self._timing(arm, seed)],
-            )
-            for arm, seed in zip(arms, self._seeds(PLAN, len(arms)), strict=True)
+    def single_pairs(self, arms: Sequence[Arm], slope: Slope, shortening: float, what: str) -> list[RungPairs | None]:
+        """Make and return one pair per arm on T e^-`shortening` tokens, each on a seed of its own; None as above."""
+        seeds = self._seeds(PLAN, len(arms))
+        base = [self._spec(self.baseline, seed, "baseline", "plan") for seed in seeds]
+        own = [
+            self._spec(arm.recipe, seed, arm.name, "plan", horizon=self._horizon(shortening))
+            for arm, seed in zip(arms, seeds, strict=True)
         ]
-        self._finish(what, [spec for _, base, own, _ in rows for spec in (*own, *base)])
-        self._time(timing for *_, timings in rows for timing in timings)
-        return [self._pairs(arm, slope, base, own, timings) for arm, base, own, timings in rows]
+        self._finish(what, [spec for pair in zip(own, base, strict=True) for spec in pair])
+        self.time(arms, 1)
+        made: list[RungPairs | None] = []
+        for arm, one, other in zip(arms, base, own, strict=True):
+            if not self._all_finished(arm, [other]) or not self._is_timed(arm):
+                made.append(None)
+                continue
+            self._losses([one])
+            ratio = self._flops_per_token(other) - self._flops_per_token(one)
+            made.append(RungPairs(slope, (self._point(shortening, [one], [other]),), self._time_ratios(arm), ratio))
+        return made
 
     def landing(self, recipe: Recipe, arm: str, count: int, horizon: int) -> Losses:
-        """Make landing runs, `count` of them on seeds of their own; returns their losses, NaN where one diverged."""
-        specs = [self._spec(recipe, seed, arm, "landing", horizon=horizon) for seed in self._seeds(LANDING, count)]
+        """Make landing runs, `count` of them on seeds that no pair has; returns their losses, NaN if one diverged."""
+        shared = 2 * self.settings.aa_pairs  # the A/A baselines belong to no pair either
+        seeds = [*self._seeds(AA, min(count, shared)), *self._seeds(LANDING, max(count - shared, 0))]
+        specs = [self._spec(recipe, seed, arm, "landing", horizon=horizon) for seed in seeds]
         self._finish(f"landing, {arm} on {horizon:,} tokens", specs)
         ended = self._results(specs)
         return np.array([result.val_loss if result.status == "finished" else math.nan for result in ended])
 
-    def _pairs(
-        self,
-        arm: Arm,
-        slope: Slope,
-        base: Sequence[RunSpec],
-        own: Sequence[RunSpec],
-        timings: Sequence[TimingSpec],
-    ) -> RungPairs | None:
-        losses, results = self._losses(base), self._results(own)
-        for result in results:
+    def _all_finished(self, arm: Arm, own: Sequence[RunSpec]) -> bool:
+        for result in self._results(own):
             if result.status != "finished":
                 said = (result.reason or result.status).rstrip(".")
                 self.invalid[arm.name] = (
                     f"at rung {self.rung.name} the arm {result.status} while the baseline finished: {said}"
                 )
-                return None
-        baseline = self._results(base)[0]
-        ratios = np.array([self._ratios[spec.run_id] for spec in timings])
+                return False
+        return True
+
+    def _point(self, shortening: float, base: Sequence[RunSpec], own: Sequence[RunSpec]) -> PairsAt:
+        losses = np.array([result.val_loss for result in self._results(own)])
+        return PairsAt(shortening, self._losses(base), losses, *self._text_variance(base, own))
+
+    def _text_variance(self, base: Sequence[RunSpec], own: Sequence[RunSpec]) -> tuple[float, float]:
+        """By documents; nothing where runs of an older study did not keep them."""
+        keys = [spec.run_id for spec in (*base, *own)]
+        missing = [key for key in keys if key not in self._documents]
+        if missing:
+            rows = self.lab.store.rows(
+                "select run_id, losses, sequences from evaluations where list_contains($ids, run_id)", {"ids": missing}
+            )
+            self._documents |= {
+                row["run_id"]: (np.array(json.loads(row["losses"])), np.array(json.loads(row["sequences"])))
+                for row in rows
+            }
+        found = [self._documents.get(key) for key in keys]
+        if any(one is None for one in found):
+            return 0.0, math.inf
+        losses = np.array([one[0] for one in found if one is not None])
+        assert found[0] is not None
+        return text_variance(losses[: len(base)] - losses[len(base) :], found[0][1])
+
+    def _is_timed(self, arm: Arm) -> bool:
+        """Whether the arm's timing may be used; else the reason is in `invalid`."""
+        ratios = self._time_ratios(arm)
+        if ratios is None:
+            return True
         if np.isnan(ratios).any():
             self.invalid[arm.name] = f"at rung {self.rung.name} the arm trained and could not be timed"
-            return None
-        flattered = _flattered(ratios, results, self._results(base))
-        if flattered:
-            self.invalid[arm.name] = f"at rung {self.rung.name} {flattered}"
-            return None
-        return RungPairs(
-            slope,
-            losses,
-            np.array([result.val_loss for result in results]),
-            ratios,
-            math.log(results[0].flops / results[0].tokens * baseline.tokens / baseline.flops),
+            return False
+        if self._trusted or not self._contradicted(arm, ratios):
+            return True
+        # First it is timed again: one bad moment of the machine is no fault of the recipe.
+        self.time([arm], max(2, len(ratios)))
+        ratios = self._time_ratios(arm)
+        assert ratios is not None
+        said = self._contradicted(arm, ratios)
+        if said:
+            self.invalid[arm.name] = f"at rung {self.rung.name} {said}"
+        return not said
+
+    def _contradicted(self, arm: Arm, ratios: Losses) -> str:
+        """How the arm's own runs contradict its timing, both in CPU time; empty where they do not."""
+        seconds = []
+        for shortening, pairs in self._points.get(arm.name, {}).items():
+            own = self._results(self._arm_specs(arm, shortening, pairs))
+            base = self._results(self._baseline_specs(pairs, arm.name))
+            seconds += [
+                (one.cpu_seconds * other.tokens / one.tokens, other.cpu_seconds)
+                for one, other in zip(own, base, strict=True)
+                if one.tokens and other.tokens
+            ]
+        rows = self.lab.store.rows(
+            "select avg(load) as load from timings where list_contains($ids, run_id)",
+            {"ids": [spec.run_id for spec in self._timings(arm)]},
         )
+        load = rows[0]["load"] if rows and rows[0]["load"] is not None else math.nan
+        return contradiction(float(ratios.mean()), seconds, float(load))
+
+    def _time_ratios(self, arm: Arm) -> Losses | None:
+        """ln(seconds per token, arm / baseline) of each block (blocks,); None where none was taken."""
+        specs = self._timings(arm)
+        return np.array([self._ratios[spec.run_id] for spec in specs]) if specs else None
+
+    def _ln_flops_ratio(self, arm: Arm) -> float:
+        shortening, pairs = next(iter(self._points[arm.name].items()))
+        own, base = self._arm_specs(arm, shortening, pairs)[0], self._baseline_specs(pairs, arm.name)[0]
+        return self._flops_per_token(own) - self._flops_per_token(base)
+
+    def _flops_per_token(self, spec: RunSpec) -> float:
+        """ln FLOPs per token of a finished run."""
+        result = self._known[spec.run_id]
+        return math.log(result.flops / result.tokens)
 
     def _own_specs(self) -> list[RunSpec]:
+        """The baseline's runs whatever arms there are."""
         m, tokens = self.settings.horizon_seeds, self.rung.tokens
         return [
             *self._specs(HALF, m, tokens // 2),
-            *self._specs(TWO, m, tokens * 2),
+            *self._specs(QUARTER, m, tokens // 4),
             *self._specs(AA, 2 * self.settings.aa_pairs, tokens),
+            *self._baseline_specs(max([self.settings.pairs[0], *self._most_pairs()])),
         ]
+
+    def _most_pairs(self) -> list[int]:
+        """The most pairs of each arm on the rung's own seeds."""
+        return [max(points.values()) for arm, points in self._points.items() if points and not self._again.of_arm(arm)]
 
     def _specs(self, first: int, count: int, horizon: int) -> list[RunSpec]:
         purpose = "aa" if first == AA else "horizon"
@@ -167,13 +282,22 @@ class RungMeasurement:
             self._spec(self.baseline, seed, "baseline", purpose, horizon=horizon) for seed in self._seeds(first, count)
         ]
 
-    def _baseline_specs(self, pairs: int) -> list[RunSpec]:
-        return [self._spec(self.baseline, seed, "baseline", "pair") for seed in self._seeds(0, pairs)]
+    def _baseline_specs(self, pairs: int, arm: str = "") -> list[RunSpec]:
+        first = ARM_SEEDS * self._again.of_arm(arm)
+        return [self._spec(self.baseline, seed, "baseline", "pair") for seed in self._seeds(first, pairs)]
 
-    def _arm_specs(self, arm: Arm, pairs: int) -> list[RunSpec]:
+    def _arm_specs(self, arm: Arm, shortening: float, pairs: int) -> list[RunSpec]:
+        horizon, first = self._horizon(shortening), ARM_SEEDS * self._again.of_arm(arm.name)
         return [
-            self._spec(arm.recipe, seed, arm.name, "pair", finding_id=arm.finding_id) for seed in self._seeds(0, pairs)
+            self._spec(arm.recipe, seed, arm.name, "pair", finding_id=arm.finding_id, horizon=horizon)
+            for seed in self._seeds(first, pairs)
         ]
+
+    def _horizon(self, shortening: float) -> int:
+        """Tokens of a shortened run, whole steps; T itself as the rung has it."""
+        if shortening == 0:
+            return self.rung.tokens
+        return max(1, round(self.rung.steps * math.exp(-shortening))) * self.rung.batch_tokens
 
     def _spec(
         self,
@@ -189,11 +313,20 @@ class RungMeasurement:
             recipe, self.index, seed, shard=SHARD, arm=arm, purpose=purpose, finding_id=finding_id, horizon=horizon
         )
 
-    def _timings(self, arm: Arm, pairs: int) -> list[TimingSpec]:
-        return [self._timing(arm, seed) for seed in self._seeds(TIMING, pairs)]
+    def _timings(self, arm: Arm) -> list[TimingSpec]:
+        return [self._timing(arm, block) for block in range(self._blocks.get(arm.name, 0))]
 
-    def _timing(self, arm: Arm, seed: int) -> TimingSpec:
-        return self.lab.timing(arm.recipe, self.baseline, self.index, seed, arm=arm.name, finding_id=arm.finding_id)
+    def _timing(self, arm: Arm, block: int) -> TimingSpec:
+        again = max(self._again.timing, self._again.of_arm(arm.name))
+        return self.lab.timing(
+            arm.recipe,
+            self.baseline,
+            self.index,
+            self.first_seed + TIMING + block,
+            arm=arm.name,
+            finding_id=arm.finding_id,
+            block=block + BLOCKS_APART * again,
+        )
 
     def _seeds(self, first: int, count: int) -> range:
         return range(self.first_seed + first, self.first_seed + first + count)
@@ -221,21 +354,3 @@ class RungMeasurement:
                     "No saving can be measured against it; make the baseline train there first."
                 )
         return np.array([result.val_loss for result in results])
-
-
-def _flattered(timed: Losses, arm: Sequence[RunResult], baseline: Sequence[RunResult]) -> str:
-    """How the arm's own runs contradict its timing; empty where they do not, or where fewer than two pairs can tell.
-
-    timed: ln(seconds per token, arm / baseline). Of the pairs' own ratios the lower median counts, in the arm's favour.
-    """
-    pairs = [(one.seconds, other.seconds) for one, other in zip(arm, baseline, strict=True)]
-    own = [math.log(one / other) for one, other in pairs if min(one, other) >= LEAST_SECONDS]
-    if len(own) < 2:
-        return ""
-    claimed, took = float(timed.mean()), statistics.median_low(own)
-    if took - claimed <= math.log(FLATTERY):
-        return ""
-    return (
-        f"its timing does not hold: timed against the baseline a step takes {math.exp(claimed):.2f} times as long, "
-        f"and in its own runs {math.exp(took):.2f} times"
-    )

@@ -1,52 +1,148 @@
-"""From paired loss differences to the saving and its interval, rung by rung up a ladder.
+"""From paired finished losses to the saving and its interval, rung by rung up a ladder.
 
-lnS is the natural logarithm of the speed-up to the same finished loss: positive where the arm is better than the
-baseline; the saving is 1 - e^-lnS = 1 - T_arm/T_baseline. Formulas, and what failed before them: docs/method.md.
+lnS = ln(T/T_arm) is the natural logarithm of the speed-up to the baseline's finished loss at T: positive where the arm
+is better; the saving is 1 - e^-lnS = 1 - T_arm/T. Where the arm crosses: transfer/crossing.py. Formulas, and what
+failed before them: docs/method.md.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import InputError
+from transfer.crossing import SHARED, fit_crossings
 from transfer.pair_variance import POOLED_WEIGHT, PairSpread, PooledSpread, pooled_spreads
-from transfer.slope import LN_2, Noise, Slope
+from transfer.slope import Noise, Slope
 from transfer.student import quantile, upper_tail, welch_dof
+from transfer.timing import TimeRatio, time_ratios
 
 Axis = Literal["tokens", "flops", "seconds"]
 
-SMALLEST_REST = 0.05  # of the baseline's remaining loss: beyond it the curve, not the data, would set the number
+Method = Literal["crossing", "pairs", "baseline curve"]
+
+MAX_SHORTENING = math.log(8)
+"""The shortest horizon that an arm is run on, as ln(T/horizon); one that has not crossed there saves 'at least' 7/8."""
+MAX_DISTANCE = 0.5
+"""Between the crossing and the nearest horizon that was run, in ln tokens: beyond it no number is given."""
+UNSEEN_SLOPE_SHARE = 1.0
+"""A loss whose error by slope and curvature exceeds so many times that of pairs and text is given as 'at least'.
+
+Not where it is significant: of an arm that truly loses, only the luckiest runs would then have numbers.
+"""
+BOUND_TOLERANCE = 0.02
+"""Horizons are whole steps, so that the shortest is MAX_SHORTENING but for so much."""
+LEVELS, BISECTIONS = (0.0, 1.0 - 1e-12), 50
+ASSUMED_DOF = 30.0
+"""Degrees of freedom of the errors that come from priors: their constants were settled on a few dozen curves."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairsAt:
+    """Finished losses (pairs,) of an arm on T e^-`ln_shortening` tokens, and of the baseline on T, of the same seeds.
+
+    `text_variance`: variance of the mean difference by the choice of the held-out text, in squared nats, with its
+    degrees of freedom; all pairs share that text, so that more pairs do not lower it.
+    """
+
+    ln_shortening: float
+    baseline: NDArray[np.float64]
+    arm: NDArray[np.float64]
+    text_variance: float = 0.0
+    text_dof: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Raise InputError where the losses are unpaired, empty or not finite."""
+        baseline, arm = _array(self.baseline, "losses"), _array(self.arm, "losses")
+        if baseline.shape != arm.shape:
+            raise InputError(f"Pairs need one arm run per baseline run, got {len(arm)} and {len(baseline)}.")
+        object.__setattr__(self, "baseline", baseline)
+        object.__setattr__(self, "arm", arm)
+
+    @property
+    def pairs(self) -> int:
+        """Their number."""
+        return len(self.arm)
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """Baseline less arm (pairs,), in nats: positive where the arm ends lower although it was shortened."""
+        return self.baseline - self.arm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RungPairs:
-    """All that is known of one arm at one rung: the slope, and finished losses of its pairs, each of shape (pairs,).
+    """All that is known of one arm at one rung: the baseline's slope at T, and the arm's pairs by horizon.
 
-    `ln_time_ratios`: ln(seconds per token, arm / baseline) of each timed pair; `ln_flops_ratio`: the same of FLOPs per
-    token, counted, so without error. None where unknown; the axis that needs it then gives no number.
+    `ln_time_ratios` (blocks,): ln(seconds per token, arm / baseline) of each timed block; `ln_flops_ratio`: the same of
+    FLOPs per token, counted, so without error. None where unknown; the axis that needs it then gives no number.
     """
 
     slope: Slope
-    baseline: NDArray[np.float64]
-    arm: NDArray[np.float64]
+    points: tuple[PairsAt, ...]
     ln_time_ratios: NDArray[np.float64] | None = None
     ln_flops_ratio: float | None = None
     _sums: "_Sums" = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the arrays and sum them up. Raises InputError where they are unpaired, empty or not finite."""
-        baseline, arm = _array(self.baseline, "losses"), _array(self.arm, "losses")
-        if baseline.shape != arm.shape:
-            raise InputError(f"Pairs need one arm run per baseline run, got {len(arm)} and {len(baseline)}.")
+        """Sum the points up. Raises InputError where there is none, or a time ratio is not finite."""
+        if not self.points:
+            raise InputError("An arm needs pairs on at least one horizon.")
         times = None if self.ln_time_ratios is None else _array(self.ln_time_ratios, "time ratios")
-        object.__setattr__(self, "baseline", baseline)
-        object.__setattr__(self, "arm", arm)
         object.__setattr__(self, "ln_time_ratios", times)
-        object.__setattr__(self, "_sums", _Sums.of(baseline - arm, times))
+        object.__setattr__(self, "_sums", _Sums.of(self.points))
+
+    @classmethod
+    def at_horizon(
+        cls,
+        slope: Slope,
+        baseline: ArrayLike,
+        arm: ArrayLike,
+        ln_time_ratios: ArrayLike | None = None,
+        ln_flops_ratio: float | None = None,
+    ) -> "RungPairs":
+        """Pairs at T alone, each array of shape (pairs,)."""
+        times = None if ln_time_ratios is None else np.asarray(ln_time_ratios, dtype=np.float64)
+        return cls(slope, (PairsAt(0.0, np.asarray(baseline), np.asarray(arm)),), times, ln_flops_ratio)
+
+    @property
+    def pairs(self) -> int:
+        """The most pairs on any horizon."""
+        return max(point.pairs for point in self.points)
+
+    def with_point(self, point: PairsAt) -> "RungPairs":
+        """The same with pairs on one more horizon, in the place of those that it had there."""
+        others = tuple(one for one in self.points if one.ln_shortening != point.ln_shortening)
+        return replace(self, points=(*others, point))
+
+
+@dataclass(frozen=True, slots=True)
+class Afar:
+    """How a saving was read from a horizon that the arm has not crossed yet.
+
+    `origin`: lnS of an arm that crosses at that horizon. `measured_se`: the error by pairs, text and clock, with its
+    degrees of freedom; `doubt`: what slope and curvature may be off by, as a share of the distance.
+    """
+
+    origin: float
+    measured_se: float
+    dof: float
+    doubt: float
+
+    def lower(self, centre: float, level: float) -> float:
+        """A bound above `origin` where, and only where, the gap there is above 0.
+
+        Slope and curvature are a factor of the distance: they cannot turn a gap into none.
+        """
+        distance = centre - self.origin
+        clear = distance - quantile(level, self.dof) * self.measured_se
+        if clear <= 0 or distance <= 0:
+            return self.origin + clear
+        doubt = quantile(level, ASSUMED_DOF) * self.doubt
+        return self.origin + distance * math.exp(-math.hypot(math.log(distance / clear), doubt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +150,9 @@ class Saving:
     """lnS with its standard error and degrees of freedom.
 
     `pair_variance` is the part of the variance that falls with pairs, for one pair. Where no number can be given
-    ln_speedup is nan and `reason` says why; `out_of_range` marks a gain too large for the slope.
+    ln_speedup is nan and `reason` says why. `at_least`: the arm did not cross on the horizons that it was run on, so
+    that it is known only to gain, or to lose, so much; its bounds are then taken from `centre`, and a gain is claimed
+    up to `ceiling` alone. `afar`: how it was read from pairs at some distance.
     """
 
     axis: Axis
@@ -62,14 +160,29 @@ class Saving:
     ln_speedup_se: float
     dof: float
     pairs: int
-    out_of_range: bool = False
     pair_variance: float = math.nan
     reason: str = ""
+    at_least: Literal["", "gain", "loss"] = ""
+    centre: float = math.nan
+    ceiling: float = math.inf
+    afar: Afar | None = None
+    method: Method = "pairs"
+    horizons: int = 1
 
     @property
     def known(self) -> bool:
         """Whether there is a number."""
         return math.isfinite(self.ln_speedup) and math.isfinite(self.ln_speedup_se)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything is known: a number, or a bound on one side."""
+        return self.known or (self.at_least != "" and math.isfinite(self.centre))
+
+    @property
+    def bound(self) -> float:
+        """The lnS that an arm gains at least, or loses at least (then below 0): one-sided 95 %; else nan."""
+        return {"gain": self.low, "loss": self.high}.get(self.at_least, math.nan)
 
     @property
     def low(self) -> float:
@@ -83,7 +196,7 @@ class Saving:
 
     @property
     def saving(self) -> float:
-        """1 - T_arm/T_baseline."""
+        """1 - T_arm/T."""
         return saved(self.ln_speedup)
 
     @property
@@ -99,22 +212,37 @@ class Saving:
     @property
     def p_better(self) -> float:
         """One-sided p-value of "the arm is no better than the baseline"; 1 where there is no number."""
-        if not self.known:
+        if not self.known and self.at_least != "gain":
             return 1.0
         if self.ln_speedup_se == 0:
-            return 0.0 if self.ln_speedup > 0 else 1.0
-        return upper_tail(self.ln_speedup / self.ln_speedup_se, self.dof)
+            return 0.0 if self.middle > 0 else 1.0
+        if self.afar is None:
+            return upper_tail(self.middle / self.ln_speedup_se, self.dof)
+        low, high = LEVELS
+        for _ in range(BISECTIONS):
+            level = (low + high) / 2
+            low, high = (level, high) if self.lower(level) > 0 else (low, level)
+        return 1 - low
 
     def lower(self, level: float) -> float:
-        """One-sided lower bound of lnS at `level` (.8 for 80 %)."""
-        return self.ln_speedup - self._reach(level)
+        """One-sided lower bound of lnS at `level` (.8 for 80 %); -inf where only a loss's bound is known."""
+        if self.at_least == "loss":
+            return -math.inf
+        if not self.bounded:
+            return math.nan
+        plain = self.middle - quantile(level, self.dof) * self.ln_speedup_se
+        return min(plain if self.afar is None else self.afar.lower(self.middle, level), self.ceiling)
 
     def upper(self, level: float) -> float:
-        """One-sided upper bound of lnS at `level`."""
-        return self.ln_speedup + self._reach(level)
+        """One-sided upper bound of lnS at `level`; inf where only a gain's bound is known."""
+        if self.at_least == "gain":
+            return math.inf
+        return self.middle + quantile(level, self.dof) * self.ln_speedup_se if self.bounded else math.nan
 
-    def _reach(self, level: float) -> float:
-        return quantile(level, self.dof) * self.ln_speedup_se if self.known else math.nan
+    @property
+    def middle(self) -> float:
+        """lnS, or what the bounds of one that has no number are taken from."""
+        return self.centre if self.at_least else self.ln_speedup
 
 
 def saved(ln_speedup: float) -> float:
@@ -136,102 +264,235 @@ def savings_up_the_ladder(
 
     `noise_factors`, one per rung, asks what would follow if runs were that much noisier than their sigma.
     """
-    factors = list(noise_factors) or [1.0] * len(rungs)
-    times = _pooled_time(rungs) if axis == "seconds" else None
-    pooled = pooled_spreads([rung._sums.spread(rung.slope.noise) for rung in rungs])
-    return [_saving(rung, axis, pooled[i], times, factors[i]) for i, rung in enumerate(rungs)]
+    return savings_of_arms([rungs], axis, noise_factors=[noise_factors])[0]
+
+
+def savings_of_arms(
+    arms: Sequence[Sequence[RungPairs]], axis: Axis, *, noise_factors: Sequence[Sequence[float]] = ()
+) -> list[list[Saving]]:
+    """`savings_up_the_ladder` of many arms, each pooled over its own rungs: one fit for all takes far less time."""
+    factors = [list(one) for one in noise_factors] or [[] for _ in arms]
+    asked = [
+        _Asked(rung, spread, factor)
+        for rungs, own in zip(arms, factors, strict=True)
+        for rung, spread, factor in zip(rungs, _pooled(rungs), own or [1.0] * len(rungs), strict=True)
+    ]
+    crossings = iter(_crossings(asked))
+    savings = []
+    for rungs in arms:
+        known = [() if rung.ln_time_ratios is None else rung.ln_time_ratios for rung in rungs]
+        times = time_ratios(known) if axis == "seconds" else [None] * len(rungs)
+        savings.append([_saving(rung, axis, next(crossings), time) for rung, time in zip(rungs, times, strict=True)])
+    return savings
 
 
 def difference(top: Saving, bottom: Saving) -> Saving:
-    """lnS at the top less lnS at the bottom: variances add (Welch). Its `saving` has no meaning of its own."""
-    reason = top.reason or bottom.reason
-    if not (top.known and bottom.known):
-        return Saving(top.axis, math.nan, math.nan, math.nan, min(top.pairs, bottom.pairs), reason=reason)
+    """lnS at the top less lnS at the bottom: variances add (Welch). Its `saving` has no meaning of its own.
+
+    Where one of them is known to exceed a bound only, so is the difference; where both are, nothing is known of it.
+    """
+    pairs, reason = min(top.pairs, bottom.pairs), top.reason or bottom.reason
+    if not (top.bounded and bottom.bounded) or not (top.known or bottom.known):
+        return Saving(top.axis, math.nan, math.nan, math.nan, pairs, reason=reason)
     variances = [(s.ln_speedup_se**2, s.dof) for s in (top, bottom)]
-    return Saving(
+    apart = Saving(
         axis=top.axis,
-        ln_speedup=top.ln_speedup - bottom.ln_speedup,
+        ln_speedup=top.middle - bottom.middle,
         ln_speedup_se=math.sqrt(sum(v for v, _ in variances)),
         dof=welch_dof(variances),
-        pairs=min(top.pairs, bottom.pairs),
+        pairs=pairs,
         pair_variance=top.pair_variance + bottom.pair_variance,
+    )
+    if top.known and bottom.known:
+        return apart
+    above = top.at_least == "gain" or bottom.at_least == "loss"
+    known_to = top.ceiling - bottom.middle if top.at_least == "gain" else math.inf
+    known_from = top.middle - bottom.ceiling if bottom.at_least == "gain" else -math.inf
+    return replace(
+        apart,
+        ln_speedup=math.nan,
+        at_least="gain" if above else "loss",
+        centre=max(min(apart.ln_speedup, known_to), known_from),
+        reason=reason,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """What the formulas need of a rung's arrays, summed once."""
+    """What the formulas need of a rung's points (horizons,), summed once."""
 
-    pairs: int
-    difference: float
-    difference_variance: float
-    time_mean: float
-    time_squares: float
-    timings: int
+    shortenings: NDArray[np.float64]
+    gaps: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+    variance: float
+    dof: float
 
     @classmethod
-    def of(cls, differences: NDArray[np.float64], times: NDArray[np.float64] | None) -> "_Sums":
-        mean, squares = _moments(differences)
-        pairs = len(differences)
-        time_mean, time_squares = (math.nan, 0.0) if times is None else _moments(times)
-        variance = squares / (pairs - 1) if pairs > 1 else math.nan
-        return cls(pairs, mean, variance, time_mean, time_squares, 0 if times is None else len(times))
+    def of(cls, points: Sequence[PairsAt]) -> "_Sums":
+        moments = [_moments(point.differences) for point in points]
+        free = sum(point.pairs - 1 for point in points)
+        repeated = sum(point.pairs > 1 for point in points)
+        # Differences on two horizons and one seed share the baseline's run, so that their squares tell less than two.
+        dof = free / (1 + SHARED**2 * (repeated - 1)) if free else 0.0
+        return cls(
+            np.array([point.ln_shortening for point in points]),
+            np.array([mean for mean, _ in moments]),
+            np.array([float(point.pairs) for point in points]),
+            sum(squares for _, squares in moments) / free if free else math.nan,
+            dof,
+        )
 
     def spread(self, noise: Noise) -> PairSpread:
-        tells = self.pairs > 1 and noise.sigma > 0
-        return PairSpread(self.pairs, self.difference_variance / noise.sigma**2 if tells else None, noise.dof)
+        tells = self.dof > 0 and noise.sigma > 0
+        return PairSpread(self.dof + 1, self.variance / noise.sigma**2 if tells else None, noise.dof)
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
-    variance: float
-    dof: int
+class Crossing:
+    """Where one arm crosses at one rung, in tokens: ln(T/T_arm), and the variances behind it.
+
+    `noise` by the scatter of pairs, `text` by the held-out text, `assumed` by slope, curvature and the law's misfit;
+    `nearest`: the horizon next to it. `slope` is the arm's own there, in nats per e-fold.
+    """
+
+    shortening: float
+    noise: float
+    text: float
+    assumed: float
+    slope: float
+    dof: float
+    nearest: PairsAt
+
+    @property
+    def terms(self) -> list[tuple[float, float]]:
+        """Each variance with its degrees of freedom."""
+        return [(self.noise, self.dof), (self.text, self.nearest.text_dof), (self.assumed, ASSUMED_DOF)]
 
 
-def _pooled_time(rungs: Sequence[RungPairs]) -> _Times:
-    dof = sum(max(r._sums.timings - 1, 0) for r in rungs)
-    squares = sum(r._sums.time_squares for r in rungs)
-    return _Times(squares / dof if dof else math.nan, dof)
+def crossings_up_the_ladder(rungs: Sequence[RungPairs]) -> list[Crossing | None]:
+    """Where one arm crosses at each rung, lowest first; None where the baseline has no slope."""
+    return _crossings([_Asked(rung, spread, 1.0) for rung, spread in zip(rungs, _pooled(rungs), strict=True)])
 
 
-def _saving(rung: RungPairs, axis: Axis, pooled: PooledSpread, times: _Times | None, factor: float) -> Saving:
-    slope, sums = rung.slope if factor == 1 else rung.slope.noisier(factor), rung._sums
-    n, noise, b = sums.pairs, slope.noise, slope.curvature
-    reason = _missing(rung, axis, times)
-    if reason:
-        return Saving(axis, math.nan, math.nan, math.nan, n, reason=reason)
-    q = sums.difference / slope.kappa
-    rest = 1 - b * q
-    if rest < SMALLEST_REST:
-        reason = "the gain is larger than the baseline's slope can turn into tokens"
-        return Saving(axis, math.nan, math.nan, math.nan, n, out_of_range=True, reason=reason)
-    ln_speedup = -math.log1p(-b * q) / b
-    own = (n - 1) * sums.difference_variance if n > 1 else 0.0
-    mixed = (own * factor**2 + POOLED_WEIGHT * pooled.ratio * noise.sigma**2) / (n - 1 + POOLED_WEIGHT)
-    data = mixed / (rest * slope.kappa) ** 2
-    by_kappa = q / rest * slope.kappa_se / slope.kappa
-    by_curvature = (q / rest * (LN_2 / math.tanh(b * LN_2) - 1 / b) + (q / rest - ln_speedup) / b) * slope.curvature_se
-    # One sigma stands behind both errors of the slope: their degrees of freedom do not add up.
-    terms = [(data / n, pooled.dof), (by_kappa**2 + by_curvature**2, noise.dof)]
-    pair_variance = data
+def last_crossings(arms: Sequence[Sequence[RungPairs]]) -> list[Crossing | None]:
+    """Where each of many arms crosses at its last rung, what pairing gains being pooled over its rungs."""
+    return _crossings([_Asked(rungs[-1], _pooled(rungs)[-1], 1.0) for rungs in arms])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One arm at one rung, what pairing gains there, and how many times noisier its runs are supposed to be."""
+
+    rung: RungPairs
+    pooled: PooledSpread
+    factor: float
+
+    @property
+    def slope(self) -> Slope:
+        return self.rung.slope if self.factor == 1 else self.rung.slope.noisier(self.factor)
+
+    @property
+    def pair_variance(self) -> float:
+        """Variance of one pair's difference, in squared nats: the rung's own, mixed with the ladder's."""
+        sums, borrowed = self.rung._sums, POOLED_WEIGHT * self.pooled.ratio * self.slope.noise.sigma**2
+        own = sums.dof * sums.variance * self.factor**2 if sums.dof else 0.0
+        return (own + borrowed) / (sums.dof + POOLED_WEIGHT)
+
+
+def _pooled(rungs: Sequence[RungPairs]) -> list[PooledSpread]:
+    return pooled_spreads([rung._sums.spread(rung.slope.noise) for rung in rungs])
+
+
+def _crossings(asked: Sequence[_Asked]) -> list[Crossing | None]:
+    """Where each crosses, by one fit for all; None where the baseline has no slope."""
+    usable = [one for one in asked if one.slope.usable]
+    if not usable:
+        return [None] * len(asked)
+    width = max(len(one.rung.points) for one in usable)
+    table = np.full((3, len(usable), width), np.nan)
+    for row, one in enumerate(usable):
+        sums = one.rung._sums
+        table[:, row, : len(sums.gaps)] = sums.shortenings, sums.gaps, sums.pairs
+    found = fit_crossings(
+        table[0],
+        table[1],
+        np.nan_to_num(table[2]),
+        pair_variance=np.array([one.pair_variance for one in usable]),
+        slope=np.array([one.slope.kappa for one in usable]),
+        slope_error=np.array([one.slope.kappa_se for one in usable]),
+    )
+    made = iter(
+        _made(one, *(float(column[row]) for column in (found.shortening, found.noise, found.assumed, found.slope)))
+        for row, one in enumerate(usable)
+    )
+    return [next(made) if one.slope.usable else None for one in asked]
+
+
+def _made(one: _Asked, shortening: float, noise: float, assumed: float, slope: float) -> Crossing:
+    nearest = min(one.rung.points, key=lambda point: abs(point.ln_shortening - shortening))
+    text = nearest.text_variance * one.factor**2 / slope**2
+    return Crossing(shortening, noise, text, assumed, slope, one.pooled.dof, nearest)
+
+
+def _saving(rung: RungPairs, axis: Axis, crossing: Crossing | None, time: TimeRatio | None) -> Saving:
+    pairs, horizons = rung.pairs, len(rung.points)
+    reason = _missing(rung, axis, time)
+    if reason or crossing is None:
+        return Saving(axis, math.nan, math.nan, math.nan, pairs, reason=reason, horizons=horizons)
+    shift = 0.0
+    terms = crossing.terms
     if axis == "flops" and rung.ln_flops_ratio is not None:
-        ln_speedup -= rung.ln_flops_ratio
-    elif times is not None:
-        ln_speedup -= sums.time_mean
-        terms.append((times.variance / sums.timings, times.dof))
-        pair_variance += times.variance
-    se = math.sqrt(sum(variance for variance, _ in terms))
-    return Saving(axis, ln_speedup, se, welch_dof(terms), n, pair_variance=pair_variance)
+        shift = rung.ln_flops_ratio
+    elif time is not None:
+        shift = time.mean
+        terms.append((time.variance, time.dof))
+    measured = [terms[0], terms[1], *terms[3:]]
+    distance = crossing.shortening - crossing.nearest.ln_shortening
+    afar = None
+    if distance > 0 and crossing.assumed > crossing.noise + crossing.text:
+        afar = Afar(
+            origin=crossing.nearest.ln_shortening - shift,
+            measured_se=math.sqrt(sum(variance for variance, _ in measured)),
+            dof=welch_dof(measured),
+            doubt=math.sqrt(crossing.assumed) / distance,
+        )
+    saving = Saving(
+        axis=axis,
+        ln_speedup=crossing.shortening - shift,
+        ln_speedup_se=math.sqrt(sum(variance for variance, _ in terms)),
+        dof=welch_dof(terms),
+        pairs=pairs,
+        pair_variance=crossing.noise * crossing.nearest.pairs,
+        afar=afar,
+        method="crossing" if horizons > 1 or crossing.nearest.ln_shortening != 0 else "pairs",
+        horizons=horizons,
+    )
+    return _within_reach(saving, rung, crossing, shift)
 
 
-def _missing(rung: RungPairs, axis: Axis, times: _Times | None) -> str:
+def _within_reach(saving: Saving, rung: RungPairs, crossing: Crossing, shift: float) -> Saving:
+    """The saving; 'at least' where the arm crosses beyond the horizons that it was run on."""
+    shortest = max(point.ln_shortening for point in rung.points)
+    longest = min(point.ln_shortening for point in rung.points)
+    at_bound = shortest >= MAX_SHORTENING - BOUND_TOLERANCE
+    if crossing.shortening > (shortest if at_bound else shortest + MAX_DISTANCE):
+        ceiling = shortest - shift if at_bound else math.inf
+        return replace(saving, ln_speedup=math.nan, at_least="gain", centre=saving.ln_speedup, ceiling=ceiling)
+    loses = crossing.shortening < 0
+    unseen = loses and crossing.assumed > UNSEEN_SLOPE_SHARE * (crossing.noise + crossing.text)
+    if crossing.shortening < longest and (unseen or crossing.shortening < longest - MAX_DISTANCE):
+        return replace(saving, ln_speedup=math.nan, at_least="loss", centre=saving.ln_speedup)
+    return saving
+
+
+def _missing(rung: RungPairs, axis: Axis, time: TimeRatio | None) -> str:
     if not rung.slope.usable:
         return "the baseline's finished loss does not fall with tokens, so there is no slope"
     if axis == "flops" and rung.ln_flops_ratio is None:
         return "the arm's FLOPs per token were not counted"
-    if axis == "seconds" and rung._sums.timings == 0:
+    if axis == "seconds" and (time is None or not math.isfinite(time.mean)):
         return "the arm was not timed against the baseline"
-    if times is not None and times.dof == 0:
+    if time is not None and not math.isfinite(time.variance):
         return "the arm was timed only once a rung, so the spread of its timing is unknown"
     return ""
 

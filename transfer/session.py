@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from data.errors import InputError
@@ -13,9 +16,11 @@ from scaling.lab import baseline_recipe, open_lab
 from scaling.marks import is_done, mark
 from search.session import DONE as SEARCH_DONE
 from search.trust import is_written_by_model, require_trust, worker_for
+from transfer.again import Again
 from transfer.settings import TransferSettings
 
 DONE = "promotion_done"
+AGAIN = "measured_again"
 
 
 def promotion_mark(study: Study) -> str:
@@ -29,7 +34,31 @@ def promotion_mark(study: Study) -> str:
     if not store.rows("select 1 from facts where name = $name", {"name": SEARCH_DONE}):
         raise InputError(f"The study {study.path} has no finished search; run `scaleproof search {study.path}` first.")
     findings = store.rows("select finding_id, effect from findings order by effect desc, finding_id")
-    return mark(study, baseline_recipe(study), {"transfer": settings.model_dump(mode="json"), "findings": findings})
+    decided = {"transfer": settings.model_dump(mode="json"), "findings": findings}
+    again = known_again(store).as_dict()
+    return mark(study, baseline_recipe(study), decided | ({"again": again} if any(again.values()) else {}))
+
+
+def known_again(store: Store) -> Again:
+    """What of the study was asked for again so far."""
+    rows = store.rows("select value from facts where name = $name", {"name": AGAIN})
+    return Again.of_dict(json.loads(rows[0]["value"]) if rows else None)
+
+
+def measure_again(study: Study, wanted: Sequence[str]) -> None:
+    """Ask for "timing", "rung 1" or "arm X" to be measured anew by the next promotion; old rows stay.
+
+    Raises:
+        InputError: for what the study has not measured.
+    """
+    store = Store(study.path)
+    arms = [row["arm"] for row in store.rows("select distinct arm from verdicts order by arm")]
+    rungs = [rung["name"] for rung in study.settings.get("ladder", {}).get("rungs", [])]
+    again = known_again(store).plus(wanted, rungs=rungs, arms=arms)
+    with study.lock(), study.writer() as writer:
+        writer.append("fact", name=AGAIN, value=json.dumps(again.as_dict(), sort_keys=True))
+        writer.flush()
+    store.ingest()
 
 
 def run_promotion(
@@ -45,7 +74,8 @@ def run_promotion(
     if is_done(study, DONE, wanted):
         return False
     # Only work that is really to be done pays for torch, loaded by the workers' parent and here at the same time.
-    worker = worker_for(model_writes=is_written_by_model(study), unsafe_no_sandbox=unsafe_no_sandbox)
+    model_writes = is_written_by_model(study)
+    worker = worker_for(model_writes=model_writes, unsafe_no_sandbox=unsafe_no_sandbox)
     warm_up(worker)
     require_trust(worker)
     from scaling import shape
@@ -66,6 +96,7 @@ def run_promotion(
             vocab_size=lab.vocab_size,
         )
         findings = read_findings(study, lab.store, baseline, settings.max_findings)
-        Promotion(lab, baseline, settings, target.params).run(findings)
+        again = known_again(lab.store)
+        Promotion(lab, baseline, settings, target.params, again=again, trusted=not model_writes).run(findings)
         lab.fact(DONE, wanted)
     return True

@@ -14,12 +14,13 @@ from transfer.power import ALPHA
 class TransferSettings(BaseModel):
     """How carefully findings are measured up the ladder.
 
-    `pairs`: pairs of each arm and rung, in the order in which gates may ask for more; the top rung has the last.
-    `horizon_seeds`: baseline
-    seeds at T/2 and at 2T. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth having;
-    `alpha`: the one-sided level at which words are given (at .05, from 90 % intervals).
-    `max_findings`: the strongest so many are promoted; None promotes all. `fold_over`: the plan that is run for more
-    than 8 findings is run twice, mirrored, which frees its main effects of pairwise interactions.
+    `pairs`: pairs of each arm and rung, in the order in which gates may ask for more; rung 0 and the top rung have the
+    last where an arm crosses. `cross_everywhere`: arms are run where they cross at the rungs in between as well.
+    `run_beyond`: an arm that is worse is run on up to 2T, so that its loss has a number. `horizon_seeds`: seeds of the
+    baseline at T/4 and at T/2. `axis`: what gates and verdicts speak of. `smallest_saving`: the smallest one worth
+    having; `alpha`: the one-sided level at which words are given (at .05, from 90 % intervals). `max_findings`: the
+    strongest so many are promoted; None promotes all. `fold_over`: the plan that is run for more than 8 findings is run
+    twice, mirrored, which frees its main effects of pairwise interactions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -27,6 +28,8 @@ class TransferSettings(BaseModel):
     pairs: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)] = (2, 4, 8)
     horizon_seeds: int = Field(default=2, ge=2)
     aa_pairs: int = Field(default=2, ge=2)
+    cross_everywhere: bool = True
+    run_beyond: bool = False
     landing_pairs: int = Field(default=12, ge=5)
     axis: Literal["tokens", "flops", "seconds"] = "seconds"
     smallest_saving: float = Field(default=0.01, gt=0, lt=1)

@@ -1,22 +1,25 @@
 """How the baseline's finished loss falls with tokens: its noise, its slope and its curvature at one rung.
 
-Around a rung's tokens T the finished loss follows L(T) = E + B T^-b; kappa = -dL/dlnT = b B T^-b. Only finished runs
-may enter: a run's own curve is not a curve of finished runs. Derivations: docs/method.md.
+With x = ln(tokens/T), L(x) = L_T - kappa (1 - e^(-b x))/b: kappa = -dL/dlnT at T in nats per e-fold, b the curvature,
+0 where the loss is straight in ln T and negative where it steepens, as in a transition. b > 0 is the power law
+E + B T^-b. Only finished runs may enter: a run's own curve is not one of finished runs. Derivations: docs/method.md.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from data.errors import InputError
+from transfer.crossing import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD, Floats
 
 LN_2 = math.log(2)
-PRIOR_CURVATURE = 0.45
-PRIOR_CURVATURE_SD = 0.25
-CURVATURE_RANGE = (0.1, 1.2)
+STRAIGHT = 1e-6
+"""Below it a curvature is taken for none."""
+TRANSITION_LEVEL = 1.645
+"""A curve is in its transition where its curvature, without the prior, lies so many standard errors below 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +41,29 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """`kappa` = -dL/dlnT in nats per e-fold of tokens, and the exponent b ("curvature") of the loss curve around T."""
+    """`kappa` = -dL/dlnT in nats per e-fold of tokens at T, the curvature b of the loss around T, and their errors.
+
+    `transition`: whether the loss steepens beyond T by more than the runs' noise; None where the runs cannot tell.
+    """
 
     kappa: float
     kappa_se: float
     curvature: float
     curvature_se: float
     noise: Noise
+    transition: bool | None = None
 
     @property
     def usable(self) -> bool:
         """Whether the baseline's loss falls with tokens at all; without that no saving can be told."""
         return math.isfinite(self.kappa) and self.kappa > 0
+
+    def ln_tokens(self, gain: float) -> float:
+        """ln of how many times T's tokens the baseline needs to end `gain` nats lower; nan beyond the curve's floor."""
+        rest = 1 - self.curvature * gain / self.kappa
+        if abs(self.curvature) < STRAIGHT:
+            return gain / self.kappa
+        return -math.log(rest) / self.curvature if rest > 0 else math.nan
 
     def noisier(self, factor: float) -> "Slope":
         """The same slope, had the runs been `factor` times as noisy: only the errors change, not the estimates."""
@@ -61,6 +75,7 @@ class Slope:
             self.curvature,
             1 / math.sqrt(precision / factor**2 + prior),
             Noise(self.noise.sigma * factor, self.noise.dof, self.noise.assumed),
+            self.transition,
         )
 
 
@@ -80,34 +95,72 @@ def pooled_noise(groups: Sequence[ArrayLike], *, assumed: bool = False) -> Noise
     return Noise(sigma=math.sqrt(squares / dof), dof=dof, assumed=assumed)
 
 
-def fit_slope(half: ArrayLike, one: ArrayLike, two: ArrayLike, noise: Noise) -> Slope:
-    """Slope and curvature from finished baselines scheduled for T/2, T and 2T tokens, each of shape (seeds,).
+def fit_slope(horizons: Mapping[float, ArrayLike], noise: Noise) -> Slope:
+    """Slope and curvature at T from finished baselines by ln(horizon/T), each of shape (seeds,).
 
-    The ratio of the two drops gives b; it is noisy, so a prior N(.45, .25^2) holds it. Two horizons alone cannot tell
-    b, which biases kappa. Where the loss does not fall, b is the prior and the slope may be unusable. Raises InputError
-    on an empty or non-finite array.
+    Least squares in units of the noise, with a prior N(.3, .5^2) on the curvature, held within [-1.5, 2]; given
+    b the law is linear. The errors are those of Gauss and Newton. Two horizons tell no curvature: it is then the
+    prior's. Raises InputError on fewer than two horizons, or an empty or non-finite array.
     """
-    halves, ones, twos = (_losses(losses, "the slope") for losses in (half, one, two))
-    first_drop = _mean(halves) - _mean(ones)
-    second_drop = _mean(ones) - _mean(twos)
-    whole_drop = first_drop + second_drop
-    ends = 1 / len(halves) + 1 / len(twos)  # 2/m where both outer horizons have m seeds
-    curvature, curvature_se = PRIOR_CURVATURE, PRIOR_CURVATURE_SD
-    if first_drop > 0 and second_drop > 0:
-        raw = math.log(first_drop / second_drop) / LN_2
-        variance = noise.sigma**2 * (ends + 4 / len(ones)) / (whole_drop / 2) ** 2 / LN_2**2
-        prior = PRIOR_CURVATURE_SD**2
-        curvature = (raw * prior + PRIOR_CURVATURE * variance) / (variance + prior)
-        curvature = min(max(curvature, CURVATURE_RANGE[0]), CURVATURE_RANGE[1])
-        curvature_se = math.sqrt(variance * prior / (variance + prior))
-    per_drop = curvature / (2 * math.sinh(curvature * LN_2))
+    if len(horizons) < 2:
+        raise InputError("A slope needs finished baselines on at least two horizons.")
+    groups = [_losses(losses, "the slope") for losses in horizons.values()]
+    x = np.array(list(horizons), dtype=np.float64)
+    means, runs = np.array([_mean(group) for group in groups]), np.array([float(len(group)) for group in groups])
+    weights = runs / max(noise.sigma, 1e-9) ** 2
+    coarse = np.linspace(*CURVATURE_RANGE, 71)
+    b = _best(coarse, x, means, weights)
+    for width in (0.05, 0.001):
+        b = _best(np.clip(np.linspace(b - width, b + width, 101), *CURVATURE_RANGE), x, means, weights)
+    kappa = float(_solve(np.array([b]), x, means, weights)[0][0])
+    jacobian = np.stack([np.ones_like(x), -_drop(x, np.array([b]))[0], -kappa * _drop_by_curvature(x, b)], axis=1)
+    information = (jacobian * weights[:, None]).T @ jacobian
+    information[2, 2] += 1 / PRIOR_CURVATURE_SD**2
+    covariance = np.linalg.pinv(information)
     return Slope(
-        kappa=per_drop * whole_drop,
-        kappa_se=per_drop * noise.sigma * math.sqrt(ends),
-        curvature=curvature,
-        curvature_se=curvature_se,
+        kappa=kappa,
+        kappa_se=math.sqrt(max(float(covariance[1, 1]), 0.0)),
+        curvature=b,
+        curvature_se=math.sqrt(max(float(covariance[2, 2]), 0.0)),
         noise=noise,
+        transition=_transition(b, float(covariance[2, 2])) if len(x) > 2 else None,
     )
+
+
+def _transition(curvature: float, variance: float) -> bool:
+    """Whether the runs alone, the prior taken out again, put the curvature below 0 by TRANSITION_LEVEL errors."""
+    precision, prior = 1 / max(variance, 1e-18), 1 / PRIOR_CURVATURE_SD**2
+    own = precision - prior
+    if own <= 0:
+        return False
+    raw = (curvature * precision - PRIOR_CURVATURE * prior) / own
+    return raw + TRANSITION_LEVEL / math.sqrt(own) < 0
+
+
+def _best(curvatures: Floats, x: Floats, means: Floats, weights: Floats) -> float:
+    """The curvature of those (k,) that fits best, the prior counted."""
+    squares = _solve(curvatures, x, means, weights)[1]
+    return float(curvatures[np.argmin(squares + ((curvatures - PRIOR_CURVATURE) / PRIOR_CURVATURE_SD) ** 2)])
+
+
+def _solve(curvatures: Floats, x: Floats, means: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """kappa (k,) by least squares at each curvature (k,), and what is left, in units of the noise."""
+    drops = _drop(x, curvatures)
+    share = weights / weights.sum()
+    centred = drops - (drops @ share)[:, None]
+    losses = means - means @ share
+    kappa = -(centred * losses) @ weights / (centred**2 @ weights)
+    return kappa, (losses + kappa[:, None] * centred) ** 2 @ weights
+
+
+def _drop(x: Floats, b: Floats) -> Floats:
+    """(1 - e^(-b x))/b (k, horizons), x where b is 0, of x (horizons,) and b (k,)."""
+    safe = np.where(np.abs(b) < STRAIGHT, STRAIGHT, b)[:, None]
+    return np.asarray(-np.expm1(-safe * x) / safe, dtype=np.float64)
+
+
+def _drop_by_curvature(x: Floats, b: float) -> Floats:
+    return -(x**2) / 2 if abs(b) < STRAIGHT else (x * np.exp(-b * x) + np.expm1(-b * x) / b) / b
 
 
 def _losses(values: ArrayLike, purpose: str) -> list[float]:

@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transfer.arms import Arm
+from transfer.horizons import MAX_HORIZONS, Request, next_request, whole_steps
 from transfer.records import Records
 from transfer.rung import BaselineAtRung, RungMeasurement
-from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.saving import (
+    MAX_SHORTENING,
+    Axis,
+    Crossing,
+    RungPairs,
+    Saving,
+    crossings_up_the_ladder,
+    savings_up_the_ladder,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class Top:
     @property
     def pairs(self) -> int:
         """Pairs that the stack has here; whatever is compared with it gets as many."""
-        return len(self.stack[-1].arm)
+        return self.stack[-1].pairs
 
     @property
     def axis(self) -> Axis:
@@ -39,13 +48,39 @@ class Top:
         """What the stack saves here."""
         return savings_up_the_ladder(self.stack, axis)[-1]
 
+    @property
+    def crossing(self) -> Crossing | None:
+        """Where the stack crosses here."""
+        return crossings_up_the_ladder(self.stack)[-1]
+
     def measure(self, arms: Sequence[Arm], what: str) -> list[RungPairs | None]:
-        """Pair further arms with the baseline and record their savings; None as in `RungMeasurement.evidence`."""
-        self.at.measure(arms, {arm.name: self.pairs for arm in arms}, what)
-        found = [self.at.evidence(arm, self.pairs, self.baseline.slope) for arm in arms]
-        for arm, evidence in zip(arms, found, strict=True):
-            if evidence is not None:
+        """Pair further arms with the baseline where they cross, and record their savings; None as in `evidence`.
+
+        They are looked for where the stack crosses, since they are stacks too.
+        """
+        crossing = self.crossing
+        guess = 0.0 if crossing is None else min(max(crossing.shortening, 0.0), MAX_SHORTENING)
+        first = Request(whole_steps(guess, self.at.steps), self.pairs)
+        wanted: dict[str, Request] = {arm.name: first for arm in arms}
+        found: dict[str, RungPairs | None] = {}
+        for _ in range(MAX_HORIZONS):
+            asked = [(arm, wanted[arm.name]) for arm in arms if arm.name in wanted]
+            if not asked:
+                break
+            self.at.measure(asked, what)
+            self.at.time([arm for arm, _ in asked], 2)
+            wanted = {}
+            for arm, _ in asked:
+                evidence = found[arm.name] = self.at.evidence(arm, self.baseline.slope)
                 # The stack's own rungs below tell best what pairing gains.
+                request = (
+                    next_request([*self.stack[:-1], evidence], self.pairs, steps=self.at.steps) if evidence else None
+                )
+                if request is not None:
+                    wanted[arm.name] = request
+        for arm in arms:
+            evidence = found[arm.name]
+            if evidence is not None:
                 ladder = [*self.stack[:-1], evidence]
                 self.records.savings(arm, [self.baseline.params] * len(ladder), ladder, first=self.rung)
-        return found
+        return [found[arm.name] for arm in arms]

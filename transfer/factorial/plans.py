@@ -3,6 +3,7 @@
 How a plan's results are read is the subject of `analysis.py`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InputError
-from transfer.saving import Axis, RungPairs, Saving, savings_up_the_ladder
+from transfer.crossing import SHARED
+from transfer.pair_variance import POOLED_WEIGHT
+from transfer.saving import (
+    ASSUMED_DOF,
+    Axis,
+    RungPairs,
+    Saving,
+    crossings_up_the_ladder,
+    difference,
+    savings_up_the_ladder,
+)
+from transfer.student import welch_dof
 
 # The cyclic first rows of Plackett and Burman (Biometrika 33, 1946), by the number of runs.
 FIRST_ROWS = {12: "++-+++---+-", 24: "+++++-+-++--++--+-+----"}
@@ -83,42 +95,36 @@ def plan_of_combinations(
     return names, np.array(on, dtype=np.int8)
 
 
-def contribution(stack: RungPairs, without: RungPairs, *, axis: Axis) -> Saving:
-    """What one member adds to the stack at a rung: lnS(stack) - lnS(stack without it), from their own pairs."""
-    return contributions_up_the_ladder([stack], [without], axis=axis)[0]
+def contribution(stack: Sequence[RungPairs], without: Sequence[RungPairs], *, axis: Axis) -> Saving:
+    """What one member adds to the stack at the last rung: lnS(stack) - lnS(stack without it), on the same baselines.
 
-
-def contributions_up_the_ladder(
-    stack: Sequence[RungPairs], without: Sequence[RungPairs], *, axis: Axis
-) -> list[Saving]:
-    """`contribution` at each rung, with what pairing gains pooled over them."""
-    return savings_up_the_ladder([_against(s, w) for s, w in zip(stack, without, strict=True)], axis)
+    The baseline's runs are in both and cancel, seed by seed: with e_i = d_i/kappa of each arm where it crosses, the
+    variance is that of e_i(stack) - e_i(without), mixed with two degrees of freedom of what is expected where half of
+    the noise is shared. Raises InputError where the two are not paired with the same baselines.
+    """
+    saving = difference(savings_up_the_ladder(stack, axis)[-1], savings_up_the_ladder(without, axis)[-1])
+    first, second = (crossings_up_the_ladder(one)[-1] for one in (stack, without))
+    if not saving.known or first is None or second is None:
+        return saving
+    ours, theirs = first.nearest, second.nearest
+    common = min(ours.pairs, theirs.pairs)
+    if not np.array_equal(ours.baseline[:common], theirs.baseline[:common]):
+        raise InputError("The stack and the stack without a member must be paired with the same baselines.")
+    apart = ours.differences[:common] / first.slope - theirs.differences[:common] / second.slope
+    expected = first.noise + second.noise - 2 * SHARED * math.sqrt(first.noise * second.noise)
+    own = float(apart.var(ddof=1)) / common if common > 1 else 0.0
+    noise = ((common - 1) * own + POOLED_WEIGHT * expected) / (common - 1 + POOLED_WEIGHT)
+    independent = first.noise + second.noise
+    variance = max(saving.ln_speedup_se**2 - independent, 0.0)
+    terms = [(variance, ASSUMED_DOF), (noise, common - 1 + POOLED_WEIGHT / 2)]
+    return replace(
+        saving, ln_speedup_se=math.sqrt(variance + noise), dof=welch_dof(terms), pair_variance=noise * common
+    )
 
 
 def dropped(contribution: Saving) -> bool:
     """Whether the stack is better off without the member: the one-sided upper 90 % bound of its worth is <= 0."""
-    return contribution.known and contribution.upper(0.9) <= 0
-
-
-def _against(stack: RungPairs, without: RungPairs) -> RungPairs:
-    """The stack paired with the stack without one member, on the slope that the latter's loss has.
-
-    Runs that are further down the curve see a flatter one: kappa (1 - b q) at a loss kappa q below the baseline's.
-    """
-    if stack.baseline.shape != without.baseline.shape or not np.array_equal(stack.baseline, without.baseline):
-        raise InputError("The stack and the stack without a member must be paired with the same baselines.")
-    slope = without.slope
-    rest = 1 - slope.curvature * float((without.baseline - without.arm).mean()) / slope.kappa if slope.usable else 1.0
-    times = None
-    if stack.ln_time_ratios is not None and without.ln_time_ratios is not None:
-        if stack.ln_time_ratios.shape != without.ln_time_ratios.shape:
-            raise InputError("The stack and the stack without a member must be timed equally often.")
-        times = stack.ln_time_ratios - without.ln_time_ratios
-    flops = None
-    if stack.ln_flops_ratio is not None and without.ln_flops_ratio is not None:
-        flops = stack.ln_flops_ratio - without.ln_flops_ratio
-    slope = replace(slope, kappa=slope.kappa * rest, kappa_se=slope.kappa_se * abs(rest))
-    return RungPairs(slope, without.arm, stack.arm, times, flops)
+    return contribution.bounded and contribution.upper(0.9) <= 0
 
 
 def _require_names(names: Sequence[str]) -> None:

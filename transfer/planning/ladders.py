@@ -13,7 +13,7 @@ import numpy as np
 
 from scaling.laws.inputs import FLOPS_PER_PARAM_TOKEN
 from transfer.planning.world import Design, Floats, RecommenderSettings
-from transfer.saving import Axis, RungPairs, savings_up_the_ladder
+from transfer.saving import Axis, PairsAt, RungPairs, savings_up_the_ladder
 from transfer.slope import Noise, Slope, fit_slope
 
 OUTER_HORIZONS = (0.5, 2.0)
@@ -103,21 +103,22 @@ def ladders(settings: RecommenderSettings, choices: list[Effort]) -> Iterator[La
 
 
 def planned_pairs(settings: RecommenderSettings, params: float, effort: Effort) -> RungPairs:
-    """A rung's pairs as they are expected: so many differences, with the expected mean and sample variance.
+    """A rung's pairs as they are expected where the arm crosses: so many differences, with the expected variance.
 
     Where arms run at T/2 and 2T too, each pair there counts as a pair at T, and what their slopes make of the noise is
     shared out over all.
     """
     tokens = effort.tokens_per_param * params
     slope = planned_slope(settings, params, effort)
-    one, gained = (_loss(settings, tokens, ln) for ln in (0.0, settings.ln_speedup(params)))
+    one = _loss(settings, tokens, 0.0)
     pairs = effort.pairs_in_all
     spread = settings.sigma_at(params) * math.sqrt(
         2 * (1 - settings.correlation) * pairs / effort.worth(settings.law.beta)
     )
     baseline = np.full(pairs, one)
     times = settings.s_time * _spread_out(effort.pairs)
-    return RungPairs(slope, baseline, gained + spread * _spread_out(pairs), times, 0.0)
+    crossed = PairsAt(settings.ln_speedup(params), baseline, baseline + spread * _spread_out(pairs))
+    return RungPairs(slope, (crossed,), times, 0.0)
 
 
 def planned_slope(settings: RecommenderSettings, params: float, effort: Effort) -> Slope:
@@ -127,7 +128,8 @@ def planned_slope(settings: RecommenderSettings, params: float, effort: Effort) 
     dof = (effort.pairs - 1) + 2 * (effort.seeds - 1) + (2 * settings.aa_pairs - 1)
     outer = np.ones(effort.seeds)
     noise = Noise(settings.sigma_at(params), dof, assumed=True)
-    return fit_slope(half * outer, np.full(effort.pairs, one), two * outer, noise)
+    ln_half, ln_one, ln_two = (math.log(horizon) for horizon in HORIZONS)
+    return fit_slope({ln_half: half * outer, ln_one: np.full(effort.pairs, one), ln_two: two * outer}, noise)
 
 
 def _loss(settings: RecommenderSettings, tokens: float, ln_more: float) -> float:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.setting_tables import read_table
+from transfer.crossing import CURVATURE_RANGE
 from transfer.saving import Axis, delta_of
-from transfer.slope import CURVATURE_RANGE
 
 Floats = NDArray[np.float64]
 Design = Literal["one", "every"]
@@ -38,7 +38,7 @@ class BaselineLaw(BaseModel):
     A: float = Field(default=482.01, ge=0, le=1e12)
     alpha: float = Field(default=0.3478, gt=0, le=2)
     B: float = Field(default=2085.43, gt=0, le=1e12)
-    beta: float = Field(default=0.3658, ge=CURVATURE_RANGE[0], le=CURVATURE_RANGE[1])
+    beta: float = Field(default=0.3658, gt=0, le=CURVATURE_RANGE[1])
 
 
 class RecommenderSettings(BaseModel):

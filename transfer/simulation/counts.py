@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from transfer.aa import check
 from transfer.power import POWER, Expected, Settling, pair_variance, pairs_for, pairs_needed
-from transfer.saving import Saving, difference, savings_up_the_ladder
+from transfer.saving import Saving, difference, savings_of_arms
 from transfer.simulation.ladders import Ladder, simulate_arms
 from transfer.simulation.worlds import LadderWorld
 from transfer.words import STACK, Word, judge
@@ -48,8 +48,8 @@ def planned_pairs(world: LadderWorld, finding: str) -> int | None:
     top, bottom = float(gain[-1]), float(gain[0])
     if is_too_small(top, world.delta):
         return None
-    s_time = world.s_time if world.axis == "seconds" else 0.0
-    above, below = (pair_variance(world.sigma[r], world.kappas[r], world.correlation[r], s_time) for r in (-1, 0))
+    times = world.s_time if world.axis == "seconds" else [0.0] * len(world.s_time)
+    above, below = (pair_variance(world.sigma[r], world.kappas[r], world.correlation[r], times[r]) for r in (-1, 0))
     word = right_word(bottom, top, world.delta)
     pairs = pairs_needed(word, Expected(top, bottom, above, below, world.delta, len(world.gains), world.alpha))
     if word == "reverses":
@@ -120,12 +120,13 @@ def _count(world: LadderWorld, ladder: Ladder, truths: NDArray[np.float64], tall
         ladder.evidence, axis=world.axis, smallest_saving=world.smallest_saving, invalid=invalid, alpha=world.alpha
     )
     tops: dict[str, Saving] = {}
-    for i, (arm, rungs) in enumerate(ladder.evidence.items()):
-        savings = savings_up_the_ladder(rungs, world.axis)
+    measured = savings_of_arms(list(ladder.evidence.values()), world.axis)
+    for i, (arm, savings) in enumerate(zip(ladder.evidence, measured, strict=True)):
         tops[arm] = savings[-1]
         tally.given[i] += [saving.known for saving in savings]
         tally.covered[i] += [
-            saving.low <= truth <= saving.high for saving, truth in zip(savings, truths[i], strict=True)
+            saving.known and saving.low <= truth <= saving.high
+            for saving, truth in zip(savings, truths[i], strict=True)
         ]
         tally.words[i, WORDS.index(words[arm].word)] += 1
         tally.fragile[i] += words[arm].fragile

@@ -1,32 +1,41 @@
-"""Ladders with known truth, for testing the method: finished losses of a power law, with noise that pairs share.
+"""Ladders with known truth, for testing the method: finished losses on curves of many shapes, with noise pairs share.
 
-Pure: nothing is trained. At rung r the baseline's loss at T tokens is E + B T^-b; an arm behaves as if it had e^lnS
-times the tokens.
+Pure: nothing is trained. An arm ends as the baseline would on e^lnS times its tokens; it is looked for where it crosses
+by the rule that a study uses.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InputError
-from transfer.saving import RungPairs
+from transfer.horizons import MAX_HORIZONS, Request, next_requests
+from transfer.saving import PairsAt, RungPairs
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
 Floats = NDArray[np.float64]
+Curve = Literal["power", "double", "transition"]
 
 FLOOR = 3.0  # of the baseline's loss, in nats per token; only differences count
+DOUBLE = ((0.6, 0.2), (0.4, 1.2))
+"""Shares of the slope at T, and curvatures, of a sum of two exponentials in ln T."""
+TRANSITION_SHARE, TRANSITION_AT, TRANSITION_WIDTH = 0.5, 0.7, 0.35
+"""Of the slope at T that a logistic fall makes, whose middle lies ahead: in ln tokens beyond T, and its width."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """The truth of a ladder: kappa and curvature per rung, sigma of a run, and how it was measured.
 
-    `correlation` of the two runs of a pair; `s_time` the sd of ln(seconds per token, arm / baseline) per pair;
-    `seeds` baselines at T/2 and at 2T; `aa_pairs` pairs of baselines at T on seeds of their own. `sigmas` and
-    `correlations` take the place of `sigma` and `correlation` where rungs differ, one per rung.
+    `correlation` of the two runs of a pair; `s_time` the sd of ln(seconds per token, arm / baseline) between the
+    `blocks` of a timing, and `shared_clock` the sd of what all arms' timings in a block have in common; `seeds`
+    baselines at T/4 and at T/2; `aa_pairs` pairs of baselines at T on seeds of their own. `sigmas`, `correlations` and
+    `s_times` take the place of the one number where rungs differ, one per rung. `curve`: the shape of the loss in ln T;
+    `mistuned`: nats over kappa by which the baseline's shorter horizons end too high.
     """
 
     kappas: tuple[float, ...]
@@ -39,6 +48,11 @@ class World:
     aa_pairs: int = 2
     sigmas: tuple[float, ...] = ()
     correlations: tuple[float, ...] = ()
+    s_times: tuple[float, ...] = ()
+    shared_clock: float = 0.0
+    blocks: int = 4
+    curve: Curve = "power"
+    mistuned: float = 0.0
 
     @property
     def params(self) -> Floats:
@@ -58,7 +72,7 @@ def cpu(correlation: float, pairs: int) -> World:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One simulated ladder: evidence by arm; by rung the slope, baselines at T/2, T and 2T, and both A/A halves."""
+    """One simulated ladder: evidence by arm; by rung the slope, baselines at T/4, T/2 and T, and both A/A halves."""
 
     evidence: dict[str, list[RungPairs]]
     slopes: list[Slope]
@@ -92,37 +106,94 @@ def simulate_arms(
     slopes, baselines, aa = [], [], []
     for r in range(len(world.kappas)):
         rung = _Rung.of(world, r)
-        half, two = (rung.losses(x, rng.standard_normal(world.seeds)) for x in (-LN_2, LN_2))
+        quarter, half = (
+            rung.losses(x, rng.standard_normal(world.seeds)) + world.mistuned * rung.kappa for x in (-2 * LN_2, -LN_2)
+        )
         first, second = rung.losses(0.0, rng.standard_normal((2, world.aa_pairs)))
         common = rng.standard_normal(world.pairs)
         one = rung.losses(0.0, rung.paired(common, rng.standard_normal(world.pairs)))
-        slope = fit_slope(half, one, two, pooled_noise([half, one, two, np.concatenate([first, second])]))
+        slope = fit_slope(
+            {-2 * LN_2: quarter, -LN_2: half, 0.0: np.concatenate([one, first, second])},
+            pooled_noise([quarter, half, one, np.concatenate([first, second])]),
+        )
         aa.append((first, second))
-        baselines.append((half, one, two))
+        baselines.append((quarter, half, one))
         slopes.append(slope)
-        noise = rung.paired(common, rng.standard_normal((len(gains), world.pairs)))
-        times = world.s_time * rng.standard_normal((len(gains), world.pairs))
-        for i, (arm, gain) in enumerate(gains.items()):
-            n = counts[arm]
-            evidence[arm].append(RungPairs(slope, one[:n], rung.losses(gain[r], noise[i, :n]), times[i, :n], 0.0))
+        shared = world.shared_clock * rng.standard_normal(world.blocks)
+        bench = _Bench(rung, common, one, rng)
+        for arm in gains:
+            times = shared + rung.s_time * rng.standard_normal(world.blocks)
+            start = Request(0.0, min(2, counts[arm]))
+            evidence[arm].append(RungPairs(slope, (bench.pairs(start, gains[arm][r]),), times, 0.0))
+        _cross(evidence, counts, {arm: gain[r] for arm, gain in gains.items()}, bench)
     return Ladder(evidence, slopes, baselines, aa)
+
+
+def _cross(
+    evidence: dict[str, list[RungPairs]], counts: Mapping[str, int], gains: Mapping[str, float], bench: "_Bench"
+) -> None:
+    """Run every arm where it crosses at the last rung, by the rule of a study."""
+    for pairs in sorted(set(counts.values())):
+        going = [arm for arm in evidence if counts[arm] == pairs]
+        for _ in range(MAX_HORIZONS):
+            asked = next_requests([evidence[arm] for arm in going], pairs)
+            wanted = {arm: request for arm, request in zip(going, asked, strict=True) if request is not None}
+            for arm, request in wanted.items():
+                evidence[arm][-1] = evidence[arm][-1].with_point(bench.pairs(request, gains[arm]))
+            going = list(wanted)
+            if not going:
+                break
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Makes pairs at one rung: the baseline's runs at T are those that all arms share."""
+
+    rung: "_Rung"
+    common: Floats
+    baseline: Floats
+    rng: np.random.Generator
+
+    def pairs(self, request: Request, gain: float) -> PairsAt:
+        n = request.pairs
+        noise = self.rung.paired(self.common[:n], self.rng.standard_normal(n))
+        losses = self.rung.losses(gain - request.ln_shortening, noise)
+        return PairsAt(request.ln_shortening, self.baseline[:n], losses)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rung:
-    drop: float
+    kappa: float
     curvature: float
     sigma: float
     correlation: float
+    s_time: float
+    curve: Curve
 
     @classmethod
     def of(cls, world: World, r: int) -> "_Rung":
         sigma = world.sigmas[r] if world.sigmas else world.sigma
         correlation = world.correlations[r] if world.correlations else world.correlation
-        return cls(world.kappas[r] / world.curvatures[r], world.curvatures[r], sigma, correlation)
+        s_time = world.s_times[r] if world.s_times else world.s_time
+        return cls(world.kappas[r], world.curvatures[r], sigma, correlation, s_time, world.curve)
 
     def losses(self, ln_tokens: float, noise: Floats) -> Floats:
-        return FLOOR + self.drop * math.exp(-self.curvature * ln_tokens) + self.sigma * noise
+        return FLOOR - self.kappa * self._drop(ln_tokens) + self.sigma * noise
+
+    def _drop(self, x: float) -> float:
+        """How far the loss falls from T to e^x T, in units of kappa."""
+        if self.curve == "double":
+            return sum(share * _drop(x, b) for share, b in DOUBLE)
+        if self.curve == "transition":
+            here, there = (1 / (1 + math.exp(-(ln - TRANSITION_AT) / TRANSITION_WIDTH)) for ln in (0.0, x))
+            steepness = here * (1 - here) / TRANSITION_WIDTH
+            share = TRANSITION_SHARE
+            return share * (there - here) / steepness + (1 - share) * _drop(x, self.curvature)
+        return _drop(x, self.curvature)
 
     def paired(self, common: Floats, own: Floats) -> Floats:
         return math.sqrt(self.correlation) * common + math.sqrt(1 - self.correlation) * own
+
+
+def _drop(x: float, b: float) -> float:
+    return x if b == 0 else -math.expm1(-b * x) / b

@@ -2,7 +2,9 @@
 
 Three levels of noise (large models, middling, tiny models on a CPU), three correlations of a pair, two and eight pairs,
 each world with findings of every kind; and worlds off that grid: short ladders, curvatures far from the prior, noise or
-correlation that changes with size.
+correlation that changes with size. Apart from the mix, on which intervals must cover too: losses that are no power law
+of tokens, shorter horizons that are tuned worse or better than T, and timings that share a disturbance or scatter more
+at one rung than at another.
 """
 
 from transfer.simulation.worlds import LadderWorld
@@ -40,4 +42,31 @@ UNTUNED = (
     _world("cpu", "baseline untuned, less so at large rungs", correlation=0.9, untuned=(0.3, 0.25, 0.2, 0.15)),
     _world("cpu", "baseline untuned alike at every rung", correlation=0.9, untuned=0.1),
     _world("llm", "baseline untuned alike at every rung", correlation=0.9, untuned=0.03),
+)
+SHAPES: dict[str, dict[str, object]] = {
+    "straight": {"curvatures": 0.0},
+    "steepening": {"curvatures": -0.5},
+    "curvature 1.5": {"curvatures": 1.5},
+    "sum of two powers": {"curve": "double"},
+    "transition": {"curve": "transition", "curvatures": 0.3},
+    "shorter horizons end too high": {"mistuned": 0.03},
+    "shorter horizons end too low": {"mistuned": -0.03},
+}
+CURVES = tuple(
+    _world(noise, f"{what}, {pairs} pairs", axis="tokens", correlation=0.5, pairs=pairs, **changed)
+    for noise in ("middling", "cpu", "llm")
+    for what, changed in SHAPES.items()
+    for pairs in (2, 4, 8)
+)
+SHARED_CLOCK, S_TIME_BY_RUNG = 0.01, (0.005, 0.01, 0.03, 0.08)
+TIMINGS: dict[str, dict[str, object]] = {
+    "shared clock": {"shared_clock": SHARED_CLOCK},
+    "timing spread by rung": {"s_time": S_TIME_BY_RUNG},
+    "shared clock, timing spread by rung": {"shared_clock": SHARED_CLOCK, "s_time": S_TIME_BY_RUNG},
+}
+CLOCKS = tuple(
+    # Runs that hardly scatter, so that it is the timing that errs.
+    _world("llm", f"{what}, {pairs} pairs", axis="seconds", correlation=0.5, pairs=pairs, **changed)
+    for what, changed in TIMINGS.items()
+    for pairs in (4, 8)
 )

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from transfer.simulation.counts import WORDS, Tally, is_too_small, right_word
 from transfer.simulation.worlds import LadderWorld
-from transfer.words import Word
+from transfer.words import GAIN_WORDS, Word
 
-CLAIMS: tuple[Word, ...] = ("transfers", "grows")
-GAINS: tuple[Word, ...] = (*CLAIMS, "shrinks")
+MIN_GIVEN = 20
+CLAIMS: tuple[Word, ...] = ("transfers", "gains", "grows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class ArmRates:
 
     `coverage` by rung: of the 90 % intervals given, those that hold the truth (0 where none was given); `unknown`:
     savings without a number.
-    `claimed`: called transfers or grows; `gained`: shrinks too. `planned_pairs` and what they achieve are None where no
-    number is planned, or none up to 128 would do.
+    `claimed`: called transfers, gains or grows; `gained`: shrinks too. `planned_pairs` and what they achieve are None
+    where no number is planned, or none up to 128 would do.
     """
 
     right_word: Word
@@ -45,8 +45,8 @@ class ArmRates:
 class WorldRates:
     """Error rates in one world. `worst_coverage` of any arm at any rung, which `worst_at` names.
 
-    `wrong_claims`: findings with no gain at the top that are called transfers or grows, `wrong_gains`: shrinks too
-    (None: there is no such finding). `right` and `planned_right`: mean over findings that are not apart. `aa_frozen`:
+    `wrong_claims`: findings with no gain at the top that are called transfers, gains or grows, `wrong_gains`: shrinks
+    too (None: there is no such finding). `right` and `planned_right`: mean over findings that are not apart. `aa_frozen`:
     rungs frozen, though all is well. `sum_of_singles`: ladders in which the interval of the findings' sum holds what
     their stack truly gains.
     """
@@ -103,7 +103,8 @@ class ErrorRates:
 
 def world_rates(world: LadderWorld, plain: Tally, planned: Tally, pairs: Mapping[str, int]) -> WorldRates:
     """Shares of one world: `plain` counts ladders as the world has them, `planned` those with `pairs` by finding."""
-    covered = plain.covered / np.maximum(plain.given, 1)
+    # Of a cell that hardly ever has a number there is no share to speak of.
+    covered = np.where(plain.given >= MIN_GIVEN, plain.covered / np.maximum(plain.given, 1), 1.0)
     names = list(world.truths)
     arm, rung = np.unravel_index(int(covered.argmin()), covered.shape)
     arms = {name: _arm_rates(world, name, i, plain, (planned, pairs)) for i, name in enumerate(names)}
@@ -184,7 +185,7 @@ def _arm_rates(
         words=words,
         right=words[right],
         claimed=sum(words[word] for word in CLAIMS),
-        gained=sum(words[word] for word in GAINS),
+        gained=sum(words[word] for word in GAIN_WORDS),
         fragile=float(plain.fragile[i] / plain.ladders),
         planned_pairs=pairs.get(name),
         planned_right=None if row is None else float(tally.words[row, WORDS.index(right)] / tally.ladders),

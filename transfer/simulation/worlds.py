@@ -16,11 +16,11 @@ from data.errors import InputError
 from data.setting_tables import read_table
 from transfer.power import ALPHA
 from transfer.saving import Axis, delta_of
-from transfer.simulation.ladders import Floats, World
+from transfer.simulation.ladders import Curve, Floats, World
 from transfer.words import STACK
 
 TABLE = "ladder_world"
-PER_RUNG = ("kappas", "curvatures", "sigma", "correlation", "interaction", "untuned")
+PER_RUNG = ("kappas", "curvatures", "sigma", "correlation", "s_time", "interaction", "untuned")
 LARGEST_GAIN = 3.0  # of lnS: a speed-up of 20
 
 Positive = Annotated[float, Field(gt=0, le=1e18)]
@@ -33,9 +33,11 @@ Rungs = Annotated[tuple[Positive, ...], Field(strict=False)]
 class LadderWorld(BaseModel):
     """One world; where a value per rung is wanted, a single number stands for all rungs.
 
-    By rung: `params`; `kappas` = -dL/dlnT of the baseline in nats and its `curvatures` b in L = E + B T^-b; `sigma` of
-    a run in nats; `correlation` of the two runs of a pair. Measured with `pairs`, `horizon_seeds` baselines at T/2 and
-    2T, `aa_pairs` of baseline against baseline, and timings whose logarithm spreads by `s_time`.
+    By rung: `params`; `kappas` = -dL/dlnT of the baseline in nats and its `curvatures` b, 0 where the loss is straight in
+    ln T and negative where it steepens; `sigma` of a run in nats; `correlation` of the two runs of a pair. `curve`: a
+    power law, a sum of two, or one with a transition ahead of T. Measured with `pairs`, `horizon_seeds` baselines at T/4
+    and T/2 (which end `mistuned` times kappa too high), `aa_pairs` of baseline against baseline, and `timing_blocks`
+    whose logarithm spreads by `s_time` (by rung), and by `shared_clock` for all arms alike.
 
     `gains`: the true lnS of each finding, by rung. `stack` names the findings that are stacked; its true lnS is the sum
     of theirs and of `interaction`. `untuned`: the lnS that better tuning would have given the baseline, had it got as
@@ -48,13 +50,17 @@ class LadderWorld(BaseModel):
     name: str = "world"
     params: Rungs = (1e6, 3e6, 9e6, 27e6)
     kappas: Rungs = (0.5, 0.47, 0.43, 0.4)
-    curvatures: Annotated[tuple[Annotated[float, Field(ge=0.02, le=2)], ...], Field(strict=False)] = (0.5,) * 4
+    curvatures: Annotated[tuple[Annotated[float, Field(ge=-1.5, le=2)], ...], Field(strict=False)] = (0.5,) * 4
     sigma: Rungs = (0.03,) * 4
     correlation: Annotated[tuple[Share, ...], Field(strict=False)] = (0.5,) * 4
     pairs: int = Field(default=4, ge=1, le=1000)
     horizon_seeds: int = Field(default=2, ge=1, le=1000)
     aa_pairs: int = Field(default=2, ge=1, le=1000)
-    s_time: float = Field(default=0.01, ge=0, le=1)
+    s_time: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False)] = (0.01,) * 4
+    shared_clock: float = Field(default=0.0, ge=0, le=1)
+    timing_blocks: int = Field(default=4, ge=1, le=1000)
+    curve: Curve = "power"
+    mistuned: float = Field(default=0.0, ge=-1, le=1)
     axis: Axis = "seconds"
     smallest_saving: float = Field(default=0.05, gt=0, lt=1)
     alpha: float = Field(default=ALPHA, gt=0, le=0.25)
@@ -108,8 +114,10 @@ class LadderWorld(BaseModel):
         unknown = [name for name in self.stack if name not in self.gains]
         if unknown or len(set(self.stack)) < len(self.stack):
             raise ValueError(f"'stack' takes findings of 'gains', each once ({', '.join(self.gains)})")
-        if self.pairs == 1 and self.axis == "seconds":
-            raise ValueError("'pairs' of 1 cannot tell the spread of the timings: 2 at least, or another 'axis'")
+        if self.timing_blocks == 1 and self.axis == "seconds":
+            raise ValueError(
+                "'timing_blocks' of 1 cannot tell the spread of the timings: 2 at least, or another 'axis'"
+            )
         if self.pairs == 1 and self.horizon_seeds == 1 and self.aa_pairs == 1:
             raise ValueError("'pairs', 'horizon_seeds' and 'aa_pairs' of 1 tell too little of the noise")
         return self
@@ -140,11 +148,15 @@ class LadderWorld(BaseModel):
             self.sigma[0],
             self.correlation[0],
             pairs,
-            self.s_time,
-            self.horizon_seeds,
-            self.aa_pairs,
+            seeds=self.horizon_seeds,
+            aa_pairs=self.aa_pairs,
             sigmas=self.sigma,
             correlations=self.correlation,
+            s_times=self.s_time,
+            shared_clock=self.shared_clock,
+            blocks=self.timing_blocks,
+            curve=self.curve,
+            mistuned=self.mistuned,
         )
 
 

@@ -1,0 +1,72 @@
+"""Which horizon an arm is run on next, so that it is seen where it ends at the baseline's finished loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transfer.saving import MAX_SHORTENING, Crossing, RungPairs, last_crossings
+
+MAX_HORIZONS = 5
+MAX_STEP = 1.2
+"""In ln tokens, beyond the shortest horizon run so far: further on the slope there says little."""
+ASSUMED_SHARE = 0.3
+"""The error by slope, curvature and misfit over that of pairs and text, at which no further horizon is run."""
+NEAR_T = 0.1
+"""A crossing so near T in ln tokens is looked for at T itself, where the arm has pairs already."""
+SAME = 0.02
+"""Horizons closer than this in ln tokens are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Pairs that an arm still needs: `pairs` of them on T e^-`ln_shortening` tokens."""
+
+    ln_shortening: float
+    pairs: int
+
+
+def next_request(
+    rungs: Sequence[RungPairs], pairs: int, *, longest: float = 0.0, steps: int | None = None
+) -> Request | None:
+    """What to run next at the last of an arm's `rungs`, to have `pairs` pairs where it crosses; None when it is done.
+
+    `longest`: how far beyond T an arm that is worse may be run, as ln(horizon/T). `steps`: optimiser steps at T, of
+    which every horizon has a whole number.
+    """
+    return next_requests([rungs], pairs, longest=longest, steps=steps)[0]
+
+
+def next_requests(
+    arms: Sequence[Sequence[RungPairs]], pairs: int, *, longest: float = 0.0, steps: int | None = None
+) -> list[Request | None]:
+    """`next_request` of many arms."""
+    return [
+        None if crossing is None else _next(rungs[-1], crossing, pairs, longest, steps)
+        for rungs, crossing in zip(arms, last_crossings(arms), strict=True)
+    ]
+
+
+def _next(rung: RungPairs, crossing: Crossing, pairs: int, longest: float, steps: int | None) -> Request | None:
+    if len(rung.points) >= MAX_HORIZONS:
+        return None
+    run = {point.ln_shortening: point.pairs for point in rung.points}
+    wanted = min(max(crossing.shortening, -longest), MAX_SHORTENING, max(*run, 0.0) + MAX_STEP)
+    seen = crossing.nearest.pairs >= pairs
+    if seen and crossing.assumed <= ASSUMED_SHARE * (crossing.noise + crossing.text):
+        return None
+    if abs(wanted) < NEAR_T and run.get(0.0, 0) < pairs:
+        wanted = 0.0
+    wanted = whole_steps(wanted, steps)
+    same = next((known for known in run if abs(known - wanted) < SAME), None)
+    if same is None:
+        return Request(wanted, pairs)
+    return Request(same, pairs) if run[same] < pairs else None
+
+
+def whole_steps(ln_shortening: float, steps: int | None) -> float:
+    """The nearest shortening at which a horizon has a whole number of `steps`, one at least."""
+    if steps is None:
+        return ln_shortening
+    return math.log(steps / max(1, round(steps * math.exp(-ln_shortening))))
