@@ -1,6 +1,6 @@
 """How often the intervals of `scaleproof verdict` hold the truth on tables whose baseline follows a known curve.
 
-    python benchmarks/table_curves.py [--tables 100]
+    python benchmarks/table_curves.py [--tables 40]
 
 One rung, horizons a factor of 2 apart, nine arms with a constant speed-up. Curves and random streams of SETTLING were
 used to choose the walk of the exponents; those of COUNTING are only counted.
@@ -135,7 +135,7 @@ def _columns(curve: Curve, runs: Runs, random: np.random.Generator) -> dict[str,
 def main() -> None:
     """Print a line per curve and noise."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", type=int, default=40)
+    parser.add_argument("--tables", type=int, default=20)
     tables = parser.parse_args().tables
     for settled, curves, seed in ((True, SETTLING, 1), (False, COUNTING, 2)):
         for name, curve in curves.items():
