@@ -16,7 +16,7 @@ def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
     of_search = (unfinished, _placebos, _shown_text, _not_promoted)
     of_savings = (_stopped, _pairs, _bounds, _baseline_curve, _power)
-    of_ladder = (_noise, _aa, _fragile, _landing, _forecast, _devices)
+    of_ladder = (_noise, _aa, _fragile, _landing, _forecast, _timing, _devices)
     return [sentence for part in (*of_search, *of_savings, *of_ladder) if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
     ]
@@ -182,6 +182,16 @@ def _forecast(evidence: Evidence) -> str:
     return (
         f"The forecast for {params_text(far)} params lies {far / top:.0f}x beyond the top "
         f"rung: more than {FAR}x is extrapolation, not measurement."
+    )
+
+
+def _timing(evidence: Evidence) -> str:
+    timing = evidence.facts.get("timing")
+    if not isinstance(timing, dict) or not timing.get("wide"):
+        return ""
+    return (
+        f"After {timing['blocks']} blocks the clock still hides the smallest saving worth having in seconds ("
+        f"{listed(timing['wide'])}): promote with --again timing on a quieter machine."
     )
 
 

@@ -54,7 +54,9 @@ def print_answer(path: Path, report: Path, as_json: bool) -> None:
     """Print the study's answer in one sentence, and where its report is."""
     from analysis.answer import answer
     from analysis.evidence import read_evidence
+    from analysis.regime import regime
     from data.store import Store
 
-    said = answer(read_evidence(Store(path)))
+    evidence = read_evidence(Store(path))
+    said = " ".join(part for part in (answer(evidence), regime(evidence)) if part)
     typer.echo(json.dumps({"answer": said, "report": str(report)}) if as_json else f"{said}\nReport: {report}")

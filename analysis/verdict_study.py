@@ -17,8 +17,10 @@ from data.store import Store
 from transfer.forecast import METHODS
 
 SIZES = """\
-SELECT arm, rung, any_value(params) AS params, any_value(tokens) AS tokens, any_value(flops) AS flops
-FROM runs WHERE purpose IN ('pair', 'plan') AND status = 'finished' GROUP BY arm, rung"""
+SELECT arm, rung, any_value(runs.params) AS params, slopes.tokens AS tokens,
+       max(runs.flops / runs.tokens) * slopes.tokens AS flops
+FROM runs JOIN slopes USING (rung)
+WHERE purpose IN ('pair', 'plan') AND status = 'finished' GROUP BY arm, rung, slopes.tokens"""
 DEFAULT_SMALLEST_SAVING = 0.01
 
 

@@ -137,12 +137,23 @@ def search(
 
 
 def promote(
-    path: StudyPath, workers: Workers = None, unsafe_no_sandbox: UnsafeNoSandbox = False, as_json: AsJson = False
+    path: StudyPath,
+    *,
+    again: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure anew, keeping old rows: timing, 'rung 1' or 'arm X'; may be given several times."),
+    ] = None,
+    workers: Workers = None,
+    unsafe_no_sandbox: UnsafeNoSandbox = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the findings up the ladder: savings, verdicts, forecast and landing run."""
-    from transfer.session import run_promotion
+    from transfer.session import measure_again, run_promotion
 
-    if not run_promotion(open_to_run(path), console(), workers, unsafe_no_sandbox=unsafe_no_sandbox):
+    study = open_to_run(path)
+    if again:
+        measure_again(study, again)
+    if not run_promotion(study, console(), workers, unsafe_no_sandbox=unsafe_no_sandbox):
         nothing_to_do("this promotion is finished", as_json)
     print_rows(path, "select arm, verdict, fragile, reason from verdicts order by arm", as_json)
 

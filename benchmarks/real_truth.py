@@ -4,10 +4,13 @@
 and on a grid of horizons about the one where each reaches the baseline's finished loss. It can be stopped at any
 moment and goes on where it stood. Every run is judged on all held-out documents of the corpus, in GROUPS groups: a
 study that is drawn from the bank reads one half of them, and the truth is made of the other half and of other seeds.
-`summarise` writes what the counts need into one small file.
+`time` times every arm against the baseline in blocks, half of them beside two busy processes. `summarise` writes what
+the counts need into one small file, and `count` draws small studies from it and prints how often they are right.
 
 Run: nice .venv/bin/python benchmarks/real_truth.py make --folder studies/bank
-     .venv/bin/python benchmarks/real_truth.py summarise --folder studies/bank --to tests/real_runs.csv.gz
+     .venv/bin/python benchmarks/real_truth.py time --folder studies/bank
+     .venv/bin/python benchmarks/real_truth.py summarise --folder studies/bank --file tests/real_runs.npz
+     .venv/bin/python benchmarks/real_truth.py count --file tests/real_runs.npz --studies 300
 """
 
 from __future__ import annotations
@@ -17,9 +20,12 @@ import json
 import math
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +40,12 @@ from scaling.evaluation import logits_of, token_losses
 from scaling.lab import packaged_recipe
 from scaling.ladder import Ladder, load_ladder
 from scaling.loading import load
+from scaling.runs import Setting, TimingSpec
 from scaling.stepper import Stepper
+from scaling.timing import Lap, Racer, timed_block, timing_batches
 from search.catalogue import CATALOGUE, placebo_edit
+from transfer.simulation.real_bank import UNITS, bank_of
+from transfer.simulation.real_counts import count_studies
 
 LEARNING_RATE = 0.0112
 ARMS = ("bigram-embeddings", "rotary", "muon", "token-smear")
@@ -51,6 +61,8 @@ GROUPS = 16
 SEQUENCES = 2048
 HELD_OUT = ("search", "confirm", "final")
 BATCH = 64
+TIMING_ROUNDS = 16
+BUSY = "while True: sum(range(10000))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +157,20 @@ def _arm(bank: Bank, rung: int, arm: str) -> Iterator[tuple[str, list[Job]]]:
         points: list[tuple[float, float]] = []
         for _ in range(PILOT_STEPS):
             where = crossing_guess(bank, rung, arm, points)
-            yield f"rung {rung}: {arm}, pilot", [
-                Job(rung, arm, max(1, round(steps * math.exp(-where))), seed) for seed in range(1, PILOT_SEEDS + 1)
-            ]
+            yield (
+                f"rung {rung}: {arm}, pilot",
+                [Job(rung, arm, max(1, round(steps * math.exp(-where))), seed) for seed in range(1, PILOT_SEEDS + 1)],
+            )
             gap = _gap(bank, rung, arm, where)
             points.append((where, gap))
         where = crossing_guess(bank, rung, arm, points)
     grid = [where + offset for offset in (FINE_OF_PLACEBOS if arm in PLACEBOS else FINE)]
     coarse = np.arange(COARSE_STEP, where + COARSE_BEYOND, COARSE_STEP)
     grid += [g for g in coarse.tolist() if min(abs(g - one) for one in grid) > APART]
-    yield f"rung {rung}: {arm}, grid about {where:.2f}", [
-        Job(rung, arm, max(1, round(steps * math.exp(-g))), seed) for g in grid for seed in seeds
-    ]
+    yield (
+        f"rung {rung}: {arm}, grid about {where:.2f}",
+        [Job(rung, arm, max(1, round(steps * math.exp(-g))), seed) for g in grid for seed in seeds],
+    )
 
 
 def _gap(bank: Bank, rung: int, arm: str, shortening: float) -> float:
@@ -252,14 +266,125 @@ def _held_out(tokens: TokenSet) -> NDArray[np.unsignedinteger[Any]]:
     return np.concatenate([tokens.shard(shard) for shard in HELD_OUT])
 
 
+def time_all(folder: Path) -> None:
+    """Time every arm at every rung, TIMING_ROUNDS blocks as the machine is and as many beside two busy processes."""
+    tokens, bank = TokenSet.open(folder / "tokens"), Bank(folder)
+    torch.set_num_threads(1)
+    path, racers = folder / "times.jsonl", {}
+    done = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    setting, number = Setting(bank.ladder, "bank"), 0
+    for busy in (False, True):
+        others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2 * busy)]
+        try:
+            for block in range(TIMING_ROUNDS):
+                for rung in range(len(bank.ladder.rungs)):
+                    for arm in (*ARMS, *PLACEBOS, STACK):
+                        number += 1
+                        if number <= done:
+                            continue
+                        spec = TimingSpec(setting, arm, "baseline", rung, 1, arm, None, block)
+                        batches = timing_batches(tokens, spec)
+                        for name in (arm, "baseline"):
+                            if (rung, name) not in racers:
+                                racers[rung, name] = Racer(spec, recipe_of(name).text, batches, tokens.vocab_size)
+                        pair = (racers[rung, arm], racers[rung, "baseline"])
+                        measured = timed_block(spec, "cpu", partial(_lap, pair), time.process_time)
+                        columns = measured.columns(spec.rung.batch_tokens)
+                        row = {"rung": rung, "arm": arm, "busy": busy, "block": block}
+                        row |= {name: columns[name] for name in ("ln_ratio", "ln_wall_ratio", "load")}
+                        with path.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(row) + "\n")
+        finally:
+            for other in others:
+                other.kill()
+
+
+def _lap(pair: tuple[Racer, Racer], who: int, indices: Sequence[int]) -> Lap:
+    return pair[who].lap(indices)
+
+
+def summarise(folder: Path, file: Path) -> None:
+    """Write losses by group of documents as whole tenths of a millinat, and the timing blocks, compressed."""
+    bank, tokens = Bank(folder), TokenSet.open(folder / "tokens")
+    arms = sorted({arm for _, arm, _, _ in bank.rows})
+    keys = sorted(bank.rows)
+    weights = np.bincount(groups_of_sequences(tokens, bank.ladder.rungs[0].context), minlength=GROUPS)
+    times = [json.loads(line) for line in (folder / "times.jsonl").read_text(encoding="utf-8").splitlines()]
+    np.savez_compressed(
+        file,
+        arms=np.array(arms),
+        rung=np.array([key[0] for key in keys], dtype=np.int8),
+        arm=np.array([arms.index(key[1]) for key in keys], dtype=np.int8),
+        steps=np.array([key[2] for key in keys], dtype=np.int16),
+        seed=np.array([key[3] for key in keys], dtype=np.int8),
+        losses=np.array([np.round(np.array(bank.rows[key]["groups"]) * UNITS) for key in keys], dtype=np.uint16),
+        cpu_seconds=np.array([bank.rows[key]["cpu_seconds"] for key in keys], dtype=np.float16),
+        weights=weights.astype(np.int16),
+        steps_at_t=np.array([rung.steps for rung in bank.ladder.rungs], dtype=np.int16),
+        params=np.array([_params(bank, rung) for rung in range(len(bank.ladder.rungs))], dtype=np.int32),
+        time_rung=np.array([row["rung"] for row in times], dtype=np.int8),
+        time_arm=np.array([arms.index(row["arm"]) for row in times], dtype=np.int8),
+        time_busy=np.array([row["busy"] for row in times], dtype=np.bool_),
+        time_ln_ratio=np.array([row["ln_ratio"] for row in times], dtype=np.float32),
+        time_ln_wall_ratio=np.array([row["ln_wall_ratio"] for row in times], dtype=np.float32),
+    )
+    print(f"{len(keys)} runs, {len(times)} timing blocks: {file.stat().st_size:,} bytes")
+
+
+def _params(bank: Bank, rung: int) -> int:
+    return int(next(row["params"] for key, row in bank.rows.items() if key[:2] == (rung, "baseline")))
+
+
+def count(file: Path, studies: int, seed: int) -> None:
+    """Print a table of the counts."""
+    counts = count_studies(
+        bank_of(dict(np.load(file))),
+        studies=studies,
+        pairs=(2, 4, 8),
+        rng=np.random.default_rng(seed),
+        smallest_saving=0.05,
+    )
+    for axis in ("tokens", "seconds"):
+        print(f"{axis}: coverage of 90 % intervals, %, by rung and pairs (share of studies with a number; runs of T)")
+        cells = {key[1:]: cell for key, cell in counts.cells.items() if key[0] == axis}
+        for arm in sorted({arm for arm, _, _ in cells}):
+            for rung in sorted({rung for _, rung, _ in cells}):
+                parts = [
+                    f"{100 * cell.coverage:4.0f} ({cell.given / studies:.2f}; {np.mean(cell.runs):.2f})"
+                    for pairs in (2, 4, 8)
+                    for cell in (cells[arm, rung, pairs],)
+                ]
+                print(f"  {arm:<20} rung {rung}  " + "  ".join(parts))
+        mean, lowest = counts.coverage(axis)
+        print(f"  mean {100 * mean:.1f} %, lowest {100 * lowest:.1f} %")
+        for pairs in (2, 4, 8):
+            for (one, arm, n), words in sorted(counts.words.items()):
+                if (one, n) == (axis, pairs):
+                    said = ", ".join(f"{word} {100 * number / studies:.0f}" for word, number in sorted(words.items()))
+                    print(f"  words in %, {pairs} pairs, {arm}: {said}")
+        print(f"  placebos with another word than inconclusive or vanishes: {100 * counts.wrong_words(axis):.1f} %")
+    print(f"landings that stood: {100 * np.mean(counts.landings):.1f} % of {len(counts.landings)}")
+    print(f"placebos kept on rung 0: {100 * np.mean(counts.placebos_kept):.1f} % of {len(counts.placebos_kept)}")
+
+
 def main() -> None:
-    """Make the bank, or summarise it."""
+    """Make the bank, time its arms, summarise it, or count what small studies say of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make",))
+    parser.add_argument("what", choices=("make", "time", "summarise", "count"))
     parser.add_argument("--folder", type=Path, default=Path("studies/bank"))
+    parser.add_argument("--file", type=Path, default=Path("tests/real_runs.npz"))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--studies", type=int, default=300, help="drawn for each number of pairs")
+    parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    make(chosen.folder, chosen.workers)
+    if chosen.what == "make":
+        make(chosen.folder, chosen.workers)
+    elif chosen.what == "time":
+        time_all(chosen.folder)
+    elif chosen.what == "summarise":
+        summarise(chosen.folder, chosen.file)
+    else:
+        count(chosen.file, chosen.studies, chosen.seed)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from report_fixture import KAPPA, SIGMA, crossing_records, demo_records, write_s
 
 from analysis.plan_table import plan_text
 from data.store import Store
-from transfer.plan_cost import rung_cost
+from transfer.plan_cost import RungCost, rung_cost
 from transfer.plan_sight import ASSUMED, Sight, timing_spread
 from transfer.settings import TransferSettings
 
@@ -29,16 +29,19 @@ def timings(*ratios: tuple[int, int, float]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def test_a_rung_costs_its_baselines_and_arms_and_the_crossing_at_both_ends() -> None:
-    bottom, middle, top = (
-        rung_cost(SETTINGS, 3, pairs, is_bottom=bottom, is_top=top)
-        for pairs, bottom, top in ((2, True, False), (2, False, False), (8, False, True))
-    )
-    assert (middle.pairs, middle.horizons, middle.aa, middle.arms, middle.crossing) == (2, 1.5, 4, 8, 0)
-    assert middle.runs == 15.5
-    assert bottom.runs == middle.runs + 4 * 2
-    assert (top.crossing, top.members, top.half_stacks, top.landing) == (32, 24, 0, 10)
-    assert top.runs == 8 + 1.5 + 4 + 8 + 32 + 24 + 10
+def test_a_rung_costs_its_baselines_and_arms_and_the_runs_where_they_cross() -> None:
+    def costs(settings: TransferSettings) -> list[RungCost]:
+        places = ((8, True, False), (2, False, False), (8, False, True))
+        return [rung_cost(settings, 3, pairs, is_bottom=bottom, is_top=top) for pairs, bottom, top in places]
+
+    bottom, middle, top = costs(SETTINGS)
+    assert (middle.pairs, middle.horizons, middle.aa, middle.arms, middle.crossing) == (2, 1.5, 4, 8, 8)
+    assert (bottom.pairs, bottom.arms, bottom.crossing) == (8, 8, 32)
+    # No pairs at T at the top: where arms cross is known from below. A/A baselines are landed against.
+    assert (top.arms, top.crossing, top.members, top.half_stacks, top.landing) == (0, 32, 24, 0, 2 * 5 - 4)
+    assert top.runs == 8 + 1.5 + 4 + 32 + 24 + 6
+    ends = costs(SETTINGS.model_copy(update={"cross_everywhere": False}))
+    assert [cost.crossing for cost in ends] == [32, 0, 32]
 
 
 def test_many_findings_cost_a_plan_of_half_stacks_at_the_top_alone() -> None:

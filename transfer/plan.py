@@ -79,7 +79,7 @@ def make_plan(study: Study) -> Plan:
         shape = measure(recipe, rung, ladder.base, vocab_size)
         seconds = _seconds_per_run(recipe, ladder, rung, shape, vocab_size)
         is_top = index == len(ladder.rungs) - 1
-        pairs = settings.pairs[-1 if is_top else 0]
+        pairs = settings.pairs[-1 if is_top or index == 0 else 0]
         runs = rung_cost(settings, findings, pairs, is_bottom=index == 0, is_top=is_top).runs
         plans.append(
             RungPlan(

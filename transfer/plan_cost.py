@@ -41,15 +41,15 @@ class RungCost:
 def rung_cost(settings: TransferSettings, findings: int, pairs: int, *, is_bottom: bool, is_top: bool) -> RungCost:
     """What a rung costs with `pairs` baselines at T, for so many findings and their stack.
 
-    Arms cross at both ends of the ladder, which verdicts compare; between them they are run at T alone, for the gates.
+    Below the top, gates read a few pairs at T. At the top, arms are run where they are expected to cross at once.
     """
     arms = findings + 1
     cost = RungCost(
         pairs=pairs,
         horizons=settings.horizon_seeds * sum(HORIZON_SHARES),
         aa=2 * settings.aa_pairs,
-        arms=arms * settings.pairs[0],
-        crossing=arms * pairs * CROSSING_SHARE if is_bottom or is_top else 0.0,
+        arms=0.0 if is_top else arms * settings.pairs[0],
+        crossing=arms * pairs * CROSSING_SHARE if is_bottom or is_top or settings.cross_everywhere else 0.0,
     )
     if not is_top:
         return cost
@@ -58,5 +58,5 @@ def rung_cost(settings: TransferSettings, findings: int, pairs: int, *, is_botto
         cost,
         members=pairs * findings,
         half_stacks=rows * (4 if settings.fold_over else 2),
-        landing=2 * settings.landing_pairs,
+        landing=2 * settings.landing_pairs - min(settings.landing_pairs, 2 * settings.aa_pairs),
     )

@@ -16,7 +16,8 @@ from transfer.members import Membership, measure_members
 from transfer.misfits import with_misfit, within_the_stack
 from transfer.pairing import pairing
 from transfer.records import AXES, Records
-from transfer.rung import BaselineAtRung, RungMeasurement
+from transfer.rung import RungMeasurement
+from transfer.rung_baseline import BaselineAtRung
 from transfer.saving import (
     MAX_SHORTENING,
     Axis,
@@ -165,7 +166,7 @@ class Promotion:
     def _time_all(self, going: Sequence[Arm]) -> None:
         """One more block of every arm at every rung reached: what a machine does differs from minute to minute."""
         for at in self.rungs:
-            at.time([arm for arm in going if at.blocks(arm)])
+            at.time([arm for arm in going if at.timing.blocks(arm)])
 
     def _time_again(self, going: Sequence[Arm]) -> None:
         """Time on, a few blocks at a time, where clocks are what makes intervals wide; then take all blocks in."""
@@ -209,7 +210,7 @@ class Promotion:
         return found
 
     def _most_blocks(self, going: Sequence[Arm]) -> int:
-        return max((at.blocks(arm) for at in self.rungs for arm in going), default=0)
+        return max((at.timing.blocks(arm) for at in self.rungs for arm in going), default=0)
 
     def _take(self, at: RungMeasurement, arm: Arm) -> bool:
         """Take in an arm's pairs; False when the arm did not finish them, which makes its verdict invalid."""

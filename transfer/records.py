@@ -15,7 +15,7 @@ from transfer.gates import Gate
 from transfer.landing import Landing
 from transfer.pairing import Pairing
 from transfer.power import POWER, smallest_visible_saving
-from transfer.rung import BaselineAtRung
+from transfer.rung_baseline import BaselineAtRung
 from transfer.saving import Axis, RungPairs, Saving, saved, savings_up_the_ladder
 from transfer.settings import TransferSettings
 from transfer.words import Verdict

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +11,14 @@ from numpy.typing import NDArray
 from data.errors import ScaleproofError
 from scaling.edits import Recipe
 from scaling.lab import Lab
-from scaling.runs import RunResult, RunSpec, TimingSpec
+from scaling.runs import RunResult, RunSpec
 from transfer import aa
 from transfer.again import Again
 from transfer.arms import Arm
-from transfer.held_out_text import text_variance
 from transfer.horizons import Request
+from transfer.rung_baseline import BaselineAtRung
+from transfer.rung_text import DocumentLosses
+from transfer.rung_timing import RungTiming
 from transfer.saving import PairsAt, RungPairs
 from transfer.settings import TransferSettings
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
@@ -31,34 +31,8 @@ GENERATION_SEEDS = 10_000_000
 ARM_SEEDS = 200
 """As much for an arm that is measured again, among the seeds of its rung's pairs."""
 HALF, QUARTER, AA, TIMING, LANDING, PLAN = 2_000, 2_500, 3_000, 4_000, 5_000, 6_000
-BLOCKS_APART = 1_000
-"""Timing that is taken again has blocks of other numbers."""
 
 Losses = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineAtRung:
-    """What the baseline's own runs say of a rung."""
-
-    slope: Slope
-    check: aa.AAResult
-    params: int
-    flops: float
-    tokens: int
-
-    def why_frozen(self, rung: str) -> str:
-        """Why nothing may be judged at this rung; empty where it may."""
-        if not self.slope.usable:
-            return f"at rung {rung} the baseline's finished loss does not fall with tokens, so no saving can be told"
-        if not self.check.frozen:
-            return ""
-        found = f"lnS {self.check.ln_speedup:.3f}, 99 % interval {self.check.low_99:.3f} to {self.check.high_99:.3f}"
-        known = math.isfinite(self.check.ln_speedup)
-        return (
-            f"the A/A check froze rung {rung}: the baseline differs from itself there "
-            f"({found if known else 'by more than its slope can express'})"
-        )
 
 
 class RungMeasurement:
@@ -78,10 +52,9 @@ class RungMeasurement:
         self.invalid: dict[str, str] = {}
         self._again, self._trusted = again, trusted
         self._known: dict[str, RunResult] = {}
-        self._documents: dict[str, tuple[Losses, Losses]] = {}
         self._points: dict[str, dict[float, int]] = {}
-        self._blocks: dict[str, int] = {}
-        self._ratios: dict[str, float] = {}
+        self._text = DocumentLosses(lab.store)
+        self.timing = RungTiming(lab, baseline, index, self.first_seed + TIMING, again)
 
     @property
     def steps(self) -> int:
@@ -101,21 +74,11 @@ class RungMeasurement:
 
     def time(self, arms: Sequence[Arm], blocks: int = 1) -> None:
         """Take so many further timing blocks of each arm that trained; blocks are best spread over minutes."""
-        specs = []
-        for arm in arms:
-            if arm.name not in self.invalid:
-                begun = self._blocks.get(arm.name, 0)
-                self._blocks[arm.name] = begun + blocks
-                specs += [self._timing(arm, block) for block in range(begun, begun + blocks)]
-        self._time(specs)
+        self.timing.take([arm for arm in arms if arm.name not in self.invalid], blocks)
 
     def has_pairs(self, arm: Arm) -> bool:
         """Whether any pair of the arm was made here."""
         return bool(self._points.get(arm.name))
-
-    def blocks(self, arm: Arm) -> int:
-        """How many timing blocks the arm has."""
-        return self._blocks.get(arm.name, 0)
 
     def baseline_at_rung(self) -> BaselineAtRung:
         """Slope, noise and A/A check, from finished baselines that `measure` made.
@@ -146,7 +109,7 @@ class RungMeasurement:
             points.append(self._point(shortening, base, own))
         if not self._is_timed(arm):
             return None
-        return RungPairs(slope, tuple(points), self._time_ratios(arm), self._ln_flops_ratio(arm))
+        return RungPairs(slope, tuple(points), self.timing.ratios(arm), self._ln_flops_ratio(arm))
 
     def single_pairs(self, arms: Sequence[Arm], slope: Slope, shortening: float, what: str) -> list[RungPairs | None]:
         """Make and return one pair per arm on T e^-`shortening` tokens, each on a seed of its own; None as above."""
@@ -165,7 +128,7 @@ class RungMeasurement:
                 continue
             self._losses([one])
             ratio = self._flops_per_token(other) - self._flops_per_token(one)
-            made.append(RungPairs(slope, (self._point(shortening, [one], [other]),), self._time_ratios(arm), ratio))
+            made.append(RungPairs(slope, (self._point(shortening, [one], [other]),), self.timing.ratios(arm), ratio))
         return made
 
     def landing(self, recipe: Recipe, arm: str, count: int, horizon: int) -> Losses:
@@ -189,30 +152,11 @@ class RungMeasurement:
 
     def _point(self, shortening: float, base: Sequence[RunSpec], own: Sequence[RunSpec]) -> PairsAt:
         losses = np.array([result.val_loss for result in self._results(own)])
-        return PairsAt(shortening, self._losses(base), losses, *self._text_variance(base, own))
-
-    def _text_variance(self, base: Sequence[RunSpec], own: Sequence[RunSpec]) -> tuple[float, float]:
-        """By documents; nothing where runs of an older study did not keep them."""
-        keys = [spec.run_id for spec in (*base, *own)]
-        missing = [key for key in keys if key not in self._documents]
-        if missing:
-            rows = self.lab.store.rows(
-                "select run_id, losses, sequences from evaluations where list_contains($ids, run_id)", {"ids": missing}
-            )
-            self._documents |= {
-                row["run_id"]: (np.array(json.loads(row["losses"])), np.array(json.loads(row["sequences"])))
-                for row in rows
-            }
-        found = [self._documents.get(key) for key in keys]
-        if any(one is None for one in found):
-            return 0.0, math.inf
-        losses = np.array([one[0] for one in found if one is not None])
-        assert found[0] is not None
-        return text_variance(losses[: len(base)] - losses[len(base) :], found[0][1])
+        return PairsAt(shortening, self._losses(base), losses, *self._text.variance(keys(base), keys(own)))
 
     def _is_timed(self, arm: Arm) -> bool:
         """Whether the arm's timing may be used; else the reason is in `invalid`."""
-        ratios = self._time_ratios(arm)
+        ratios = self.timing.ratios(arm)
         if ratios is None:
             return True
         if np.isnan(ratios).any():
@@ -222,7 +166,7 @@ class RungMeasurement:
             return True
         # First it is timed again: one bad moment of the machine is no fault of the recipe.
         self.time([arm], max(2, len(ratios)))
-        ratios = self._time_ratios(arm)
+        ratios = self.timing.ratios(arm)
         assert ratios is not None
         said = self._contradicted(arm, ratios)
         if said:
@@ -240,17 +184,7 @@ class RungMeasurement:
                 for one, other in zip(own, base, strict=True)
                 if one.tokens and other.tokens
             ]
-        rows = self.lab.store.rows(
-            "select avg(load) as load from timings where list_contains($ids, run_id)",
-            {"ids": [spec.run_id for spec in self._timings(arm)]},
-        )
-        load = rows[0]["load"] if rows and rows[0]["load"] is not None else math.nan
-        return contradiction(float(ratios.mean()), seconds, float(load))
-
-    def _time_ratios(self, arm: Arm) -> Losses | None:
-        """ln(seconds per token, arm / baseline) of each block (blocks,); None where none was taken."""
-        specs = self._timings(arm)
-        return np.array([self._ratios[spec.run_id] for spec in specs]) if specs else None
+        return contradiction(float(ratios.mean()), seconds, self.timing.load(arm))
 
     def _ln_flops_ratio(self, arm: Arm) -> float:
         shortening, pairs = next(iter(self._points[arm.name].items()))
@@ -313,21 +247,6 @@ class RungMeasurement:
             recipe, self.index, seed, shard=SHARD, arm=arm, purpose=purpose, finding_id=finding_id, horizon=horizon
         )
 
-    def _timings(self, arm: Arm) -> list[TimingSpec]:
-        return [self._timing(arm, block) for block in range(self._blocks.get(arm.name, 0))]
-
-    def _timing(self, arm: Arm, block: int) -> TimingSpec:
-        again = max(self._again.timing, self._again.of_arm(arm.name))
-        return self.lab.timing(
-            arm.recipe,
-            self.baseline,
-            self.index,
-            self.first_seed + TIMING + block,
-            arm=arm.name,
-            finding_id=arm.finding_id,
-            block=block + BLOCKS_APART * again,
-        )
-
     def _seeds(self, first: int, count: int) -> range:
         return range(self.first_seed + first, self.first_seed + first + count)
 
@@ -335,12 +254,6 @@ class RungMeasurement:
         missing = [spec for spec in specs if spec.run_id not in self._known]
         if missing:
             self._known |= self.lab.launcher.finish(f"Rung {self.index} ({self.rung.name}): {what}", missing)
-
-    def _time(self, specs: Iterable[TimingSpec]) -> None:
-        missing = [spec for spec in specs if spec.run_id not in self._ratios]
-        if missing:
-            title = f"Rung {self.index} ({self.rung.name}): timing, A B B A"
-            self._ratios |= self.lab.launcher.finish_timings(title, missing)
 
     def _results(self, specs: Sequence[RunSpec]) -> list[RunResult]:
         return [self._known[spec.run_id] for spec in specs]
@@ -354,3 +267,8 @@ class RungMeasurement:
                     "No saving can be measured against it; make the baseline train there first."
                 )
         return np.array([result.val_loss for result in results])
+
+
+def keys(specs: Sequence[RunSpec]) -> list[str]:
+    """The ids of runs."""
+    return [spec.run_id for spec in specs]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from transfer.arms import Arm
 from transfer.horizons import MAX_HORIZONS, Request, next_request, whole_steps
 from transfer.records import Records
-from transfer.rung import BaselineAtRung, RungMeasurement
+from transfer.rung import RungMeasurement
+from transfer.rung_baseline import BaselineAtRung
 from transfer.saving import (
     MAX_SHORTENING,
     Axis,

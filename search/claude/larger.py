@@ -25,8 +25,10 @@ def larger_rungs(store: Store) -> list[str]:
         return []
     savings: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for row in store.rows(_SAVINGS):
-        if row["saving"] is not None:
-            savings[row["arm"], row["axis"]].append(f"{100 * row['saving']:.1f} % at rung {row['rung']}")
+        share = row["saving"] if row["saving"] is not None else row["saving_low"]
+        if share is not None:
+            least = "" if row["saving"] is not None else "at least "
+            savings[row["arm"], row["axis"]].append(f"{least}{100 * share:.1f} % at rung {row['rung']}")
     lines = [_line(row, savings[row["arm"], row["axis"]]) for row in verdicts]
     return [*_fared(verdicts), *lines]
 

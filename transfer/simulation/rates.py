@@ -46,9 +46,9 @@ class WorldRates:
     """Error rates in one world. `worst_coverage` of any arm at any rung, which `worst_at` names.
 
     `wrong_claims`: findings with no gain at the top that are called transfers, gains or grows, `wrong_gains`: shrinks
-    too (None: there is no such finding). `right` and `planned_right`: mean over findings that are not apart. `aa_frozen`:
-    rungs frozen, though all is well. `sum_of_singles`: ladders in which the interval of the findings' sum holds what
-    their stack truly gains.
+    too (None: there is no such finding). `right` and `planned_right`: mean over findings that are not apart.
+    `aa_frozen`: rungs frozen, though all is well. `sum_of_singles`: ladders in which the interval of the findings' sum
+    holds what their stack truly gains.
     """
 
     name: str

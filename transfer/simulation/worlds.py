@@ -33,11 +33,11 @@ Rungs = Annotated[tuple[Positive, ...], Field(strict=False)]
 class LadderWorld(BaseModel):
     """One world; where a value per rung is wanted, a single number stands for all rungs.
 
-    By rung: `params`; `kappas` = -dL/dlnT of the baseline in nats and its `curvatures` b, 0 where the loss is straight in
-    ln T and negative where it steepens; `sigma` of a run in nats; `correlation` of the two runs of a pair. `curve`: a
-    power law, a sum of two, or one with a transition ahead of T. Measured with `pairs`, `horizon_seeds` baselines at T/4
-    and T/2 (which end `mistuned` times kappa too high), `aa_pairs` of baseline against baseline, and `timing_blocks`
-    whose logarithm spreads by `s_time` (by rung), and by `shared_clock` for all arms alike.
+    By rung: `params`; `kappas` = -dL/dlnT of the baseline in nats and its `curvatures` b, 0 where the loss is straight
+    in ln T and negative where it steepens; `sigma` of a run in nats; `correlation` of the two runs of a pair. `curve`:
+    a power law, a sum of two, or one with a transition ahead of T. Measured with `pairs`, `horizon_seeds` baselines at
+    T/4 and T/2 (which end `mistuned` times kappa too high), `aa_pairs` of baseline against baseline, and
+    `timing_blocks` whose logarithm spreads by `s_time` (by rung), and by `shared_clock` for all arms alike.
 
     `gains`: the true lnS of each finding, by rung. `stack` names the findings that are stacked; its true lnS is the sum
     of theirs and of `interaction`. `untuned`: the lnS that better tuning would have given the baseline, had it got as
