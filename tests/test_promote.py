@@ -8,6 +8,7 @@ import pytest
 from simulated_launch import BASELINE, Bench, Gain, KilledError, World, finding
 
 from scaling.runs import RunSpec
+from transfer.again import Again
 
 CONSTANT, VANISHING, HARMFUL = ("weight_decay", 0.2), ("beta1", 0.85), ("beta2", 0.97)
 KNOBS = [
@@ -349,3 +350,26 @@ def test_without_findings_the_ladder_is_measured_all_the_same(tmp_path: Path) ->
     assert bench.row("select count(*) as n from slopes")["n"] == 2
     assert bench.row("select assumed, correlation from powers where rung = 0") == {"assumed": True, "correlation": 0.5}
     assert BASELINE.knobs == {}
+
+
+def test_what_is_asked_for_again_is_measured_on_fresh_seeds_and_old_rows_stay(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15)}), rungs=2)
+
+    def made(again: Again | None) -> tuple[dict[int, set[str]], set[str]]:
+        """Runs by rung, and timing blocks, that are in the store after a promotion."""
+        bench.promote(FINDINGS[1:2], landing_pairs=5, again=again)
+        runs = {rung: {row["run_id"] for row in bench.rows("select run_id from runs where rung = $r", r=rung)}
+                for rung in (0, 1)}  # fmt: skip
+        return runs, {row["run_id"] for row in bench.rows("select run_id from timings")}
+
+    runs, timings = made(None)
+    assert made(None) == (runs, timings), "nothing was asked for"
+    same, timed_again = made(Again(timing=1))
+    assert same == runs
+    assert timings < timed_again
+    new_top, _ = made(Again(timing=1, rungs={1: 1}))
+    assert new_top[0] == runs[0]
+    assert runs[1] < new_top[1]
+    new_arm, _ = made(Again(timing=1, rungs={1: 1}, arms={"alone:constant": 1}))
+    assert new_top[0] < new_arm[0]
+    assert bench.row("select verdict from verdicts where arm = 'alone:constant'")["verdict"] == "transfers"
