@@ -11,6 +11,7 @@ Run: nice .venv/bin/python benchmarks/real_truth.py make --folder studies/bank
      .venv/bin/python benchmarks/real_truth.py time --folder studies/bank
      .venv/bin/python benchmarks/real_truth.py summarise --folder studies/bank --file tests/real_runs.npz
      .venv/bin/python benchmarks/real_truth.py count --file tests/real_runs.npz --studies 300
+     .venv/bin/python benchmarks/real_truth.py compare --file tests/real_runs.npz --study studies/demo
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,6 +36,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.batches import evaluation_sequences, train_batch
+from data.store import Store
 from data.tokens import CorpusSettings, TokenSet, prepare
 from scaling.edits import Edit, Recipe, merge_all
 from scaling.evaluation import logits_of, token_losses
@@ -46,6 +49,7 @@ from scaling.timing import Lap, Racer, timed_block, timing_batches
 from search.catalogue import CATALOGUE, placebo_edit
 from transfer.simulation.real_bank import UNITS, bank_of
 from transfer.simulation.real_counts import count_studies
+from transfer.simulation.real_runs import Draw, truth
 
 LEARNING_RATE = 0.0112
 ARMS = ("bigram-embeddings", "rotary", "muon", "token-smear")
@@ -367,15 +371,40 @@ def count(file: Path, studies: int, seed: int) -> None:
     print(f"placebos kept on rung 0: {100 * np.mean(counts.placebos_kept):.1f} % of {len(counts.placebos_kept)}")
 
 
+def compare(file: Path, study: Path) -> None:
+    """Hold the savings in tokens of a study of the demo's ladder against the bank, whose seeds are others."""
+    bank, inside, given = bank_of(dict(np.load(file))), 0, 0
+    rows = Store(study).rows(
+        "select arm, rung, saving, saving_low, saving_high, bound from savings where axis = 'tokens' order by arm, rung"
+    )
+    for row in rows:
+        slug = re.sub(r"^alone:(.*)-[0-9a-f]{6}$", r"\1", row["arm"])
+        if slug not in bank.rungs[row["rung"]].losses:
+            continue
+        rung = bank.rungs[row["rung"]]
+        known = truth(Draw.of_all(rung), slug, 0)
+        low, middle, high = (1 - math.exp(-known.ln_speedup - z * known.se) for z in (-1.645, 0.0, 1.645))
+        said = f"{slug:<20} rung {row['rung']}  true {middle:.3f} ({low:.3f} to {high:.3f})  said "
+        if row["saving"] is None:
+            print(f"{said}{row['bound']} {row['saving_low'] or row['saving_high']:.3f}")
+            continue
+        held = row["saving_low"] <= high and low <= row["saving_high"]
+        given, inside = given + 1, inside + held
+        interval = f"{row['saving']:.3f} ({row['saving_low']:.3f} to {row['saving_high']:.3f})"
+        print(f"{said}{interval}{'' if held else '  OUTSIDE'}")
+    print(f"{inside} of {given} intervals hold the truth, within its own 90 % interval")
+
+
 def main() -> None:
     """Make the bank, time its arms, summarise it, or count what small studies say of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "time", "summarise", "count"))
+    parser.add_argument("what", choices=("make", "time", "summarise", "count", "compare"))
     parser.add_argument("--folder", type=Path, default=Path("studies/bank"))
     parser.add_argument("--file", type=Path, default=Path("tests/real_runs.npz"))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--studies", type=int, default=300, help="drawn for each number of pairs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--study", type=Path, default=Path("studies/demo"), help="what to compare with the bank")
     chosen = parser.parse_args()
     if chosen.what == "make":
         make(chosen.folder, chosen.workers)
@@ -383,8 +412,10 @@ def main() -> None:
         time_all(chosen.folder)
     elif chosen.what == "summarise":
         summarise(chosen.folder, chosen.file)
-    else:
+    elif chosen.what == "count":
         count(chosen.file, chosen.studies, chosen.seed)
+    else:
+        compare(chosen.file, chosen.study)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,12 @@ class Draw:
         few = min(len(losses) for losses in rung.losses[BASELINE].values())
         return cls(rung, rng.permutation(len(at_t)), rng.permutation(few)[:HORIZON_SEEDS], groups)
 
+    @classmethod
+    def of_all(cls, rung: BankRung) -> Draw:
+        """All seeds, and no documents of a study's own: what the bank itself says."""
+        at_t = rung.losses[BASELINE][0.0]
+        return cls(rung, np.arange(len(at_t)), np.arange(HORIZON_SEEDS), np.array([], dtype=np.intp))
+
     def mean(self, losses: Floats) -> Floats:
         """Mean losses (seeds,) over the study's documents, of losses (seeds, groups)."""
         weights = self.rung.weights[self.groups]
