@@ -32,6 +32,13 @@ def test_a_slope_that_cannot_tell_freezes_the_rung() -> None:
     assert math.isnan(beyond.ln_speedup)
 
 
+def test_on_a_straight_loss_a_shift_of_any_size_has_a_number() -> None:
+    straight = Slope(0.4, 0.02, 0.0, 0.1, Noise(0.02, 9))
+    result = check([9.0, 9.01], [3.01, 3.0], straight, others=OTHERS)
+    assert result.frozen
+    assert result.ln_speedup == pytest.approx(6 / 0.4)
+
+
 def test_false_alarms_are_one_in_a_hundred() -> None:
     rng = np.random.default_rng(11)
     ladders = [rng.normal(3, 0.02, (6, 2)) for _ in range(2000)]

@@ -21,7 +21,7 @@ from transfer.factorial.plans import (
     plan_of_combinations,
     plan_table,
 )
-from transfer.saving import RungPairs, Saving, savings_up_the_ladder
+from transfer.saving import PairsAt, RungPairs, Saving, savings_up_the_ladder
 from transfer.slope import Noise, Slope
 
 Array = NDArray[np.float64]
@@ -368,21 +368,67 @@ def test_a_plan_needs_names_that_can_be_joined(names: list[str]) -> None:
         plan_table(names)
 
 
+def crossing_at(
+    ln_shortening: float, differences: Any, baseline: Any = (3.0, 3.02, 2.99, 3.01), **ratios: Any
+) -> list[RungPairs]:
+    """A ladder of one rung, whose pairs lie at the horizon where the arm crosses, but for the mean difference."""
+    runs = np.array(baseline)
+    return [RungPairs(SLOPE, (PairsAt(ln_shortening, runs, runs - np.array(differences)),), **ratios)]
+
+
 def test_a_contribution_is_the_stack_less_the_stack_without() -> None:
-    baseline = np.array([3.0, 3.02, 2.99, 3.01])
-    stack = RungPairs(SLOPE, baseline, baseline - 0.10, np.full(4, 0.05), 0.03)
-    without = RungPairs(SLOPE, baseline, baseline - [0.06, 0.07, 0.06, 0.05], np.full(4, 0.02), 0.02)
+    scatter = np.array([0.01, -0.01, 0.0, 0.0])
+    stack = crossing_at(0.5, scatter, ln_time_ratios=np.array([0.05, 0.06]), ln_flops_ratio=0.03)
+    without = crossing_at(0.3, -scatter, ln_time_ratios=np.array([0.02, 0.01]), ln_flops_ratio=0.02)
+    adds = {"tokens": 0.2, "flops": 0.2 - 0.01, "seconds": 0.2 - 0.04}
     for axis in ("tokens", "flops", "seconds"):
-        both = [savings_up_the_ladder([rung], axis)[0].ln_speedup for rung in (stack, without)]
-        assert contribution(stack, without, axis=axis).ln_speedup == pytest.approx(both[0] - both[1])
+        found = contribution(stack, without, axis=axis)
+        assert found.ln_speedup == pytest.approx(adds[axis], abs=1e-6)
+        both = [savings_up_the_ladder(ladder, axis)[0].ln_speedup for ladder in (stack, without)]
+        assert found.ln_speedup == pytest.approx(both[0] - both[1])
 
 
-def test_shared_baselines_add_no_noise_to_a_contribution() -> None:
-    baseline = np.array([3.0, 3.2, 2.8, 3.1])
-    arm = np.array([2.9, 2.9, 2.9, 2.9])
-    stack, without = RungPairs(SLOPE, baseline, arm), RungPairs(SLOPE, baseline, arm + 0.01)
-    assert contribution(stack, without, axis="tokens").ln_speedup_se < 0.01
-    assert savings_up_the_ladder([stack], "tokens")[0].ln_speedup_se > 0.1
+def test_the_last_rung_is_asked_and_the_lower_ones_tell_what_pairing_gains() -> None:
+    quiet = crossing_at(0.1, [0.001, -0.001, 0.001, -0.001])
+    stack, without = (crossing_at(g, [0.02, -0.02, 0.02, -0.02]) for g in (0.5, 0.3))
+    alone = contribution(stack, without, axis="tokens")
+    above = contribution([*quiet, *stack], [*quiet, *without], axis="tokens")
+    assert above.ln_speedup == pytest.approx(alone.ln_speedup)
+    assert above.ln_speedup_se < alone.ln_speedup_se
+
+
+def test_what_seeds_share_cancels_from_a_contribution() -> None:
+    ours, theirs = np.array([0.03, -0.01, 0.0, -0.02]), np.array([0.02, -0.02, 0.01, -0.01])
+    found = contribution(crossing_at(0.5, ours), crossing_at(0.3, theirs), axis="tokens")
+    # By seed the two differ by .01 .01 -.01 -.01, over kappa .4; two degrees of freedom more expect half of the noise.
+    noise = [float(np.var(one, ddof=1)) / 4 / 0.16 for one in (ours, theirs)]
+    expected = noise[0] + noise[1] - math.sqrt(noise[0] * noise[1])
+    variance = (3 * (0.0004 / 3) / 4 / 0.16 + 2 * expected) / 5
+    assert found.ln_speedup_se == pytest.approx(math.sqrt(variance))
+    assert found.dof == pytest.approx(3 + 1)
+    assert found.pair_variance == pytest.approx(4 * variance)
+    assert found.ln_speedup_se < math.sqrt(sum(noise))
+
+
+def test_a_contribution_covers_what_a_member_adds() -> None:
+    # lnS .35 and .25 on a loss that is straight in ln T, seen .05 beside the crossing, with a baseline that both share.
+    rng, hits = np.random.default_rng(2), []
+    for _ in range(300):
+        seeds, own, other = 0.02 * rng.standard_normal((3, 4))
+        stack = crossing_at(0.30, 0.4 * 0.05 + seeds - own, 3 + seeds)
+        without = crossing_at(0.30, -0.4 * 0.05 + seeds - other, 3 + seeds)
+        found = contribution(stack, without, axis="tokens")
+        hits.append(found.low <= 0.1 <= found.high)
+    assert 0.86 <= np.mean(hits) <= 0.97
+
+
+def test_a_stack_beyond_what_was_run_adds_at_least_so_much() -> None:
+    beyond = crossing_at(math.log(8), [0.1, 0.11, 0.1, 0.09])
+    known = crossing_at(0.3, [0.01, -0.01, 0.0, 0.0])
+    more, less = contribution(beyond, known, axis="tokens"), contribution(known, beyond, axis="tokens")
+    assert (more.at_least, less.at_least) == ("gain", "loss")
+    assert 1.5 < more.bound < math.log(8) - 0.3
+    assert less.bound == pytest.approx(-more.bound)
 
 
 def test_only_a_member_that_is_likely_to_do_nothing_is_dropped() -> None:
@@ -392,6 +438,10 @@ def test_only_a_member_that_is_likely_to_do_nothing_is_dropped() -> None:
 
 
 def test_stacks_must_share_their_baselines() -> None:
-    baseline = np.array([3.0, 3.02])
+    ours = crossing_at(0.3, [0.01, -0.01, 0.0, 0.0])
+    theirs = crossing_at(0.2, [0.01, -0.01, 0.0, 0.0], (3.1, 3.02, 2.99, 3.01))
     with pytest.raises(InputError, match="same baselines"):
-        contribution(RungPairs(SLOPE, baseline, baseline), RungPairs(SLOPE, baseline + 1, baseline), axis="tokens")
+        contribution(ours, theirs, axis="tokens")
+    # Fewer pairs of one of them are the first of the other's.
+    few = crossing_at(0.2, [0.01, -0.01], (3.0, 3.02))
+    assert contribution(ours, few, axis="tokens").known

@@ -90,6 +90,14 @@ def test_gaps_and_unknown_arms() -> None:
     assert all(math.isnan(item.leave_top_rung_out_error) for item in result["single"])
 
 
+def test_a_bound_is_no_number_to_go_on_from() -> None:
+    bounded = Saving("seconds", math.nan, 0.05, 30, 4, at_least="gain", centre=2.3, ceiling=2.0)
+    below = column(decaying(0.3))[:2]
+    result = forecast(PARAMS[:3], {"a": [*below, bounded], "b": below, "c": [bounded]}, 270e6)
+    assert [one.ln_speedup for one in result["a"]] == [one.ln_speedup for one in result["b"]]
+    assert result["c"] == []
+
+
 def test_the_same_savings_in_other_units_of_size_forecast_the_same() -> None:
     first = forecast(PARAMS, {"a": column([0.3, 0.2, 0.2, 0.1])}, 270e6)["a"]
     second = forecast(np.array(PARAMS) / 1e6, {"a": column([0.3, 0.2, 0.2, 0.1])}, 270)["a"]

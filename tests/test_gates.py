@@ -41,3 +41,19 @@ def test_a_rung_without_a_number_stops_with_its_reason() -> None:
     gate = decide(unknown, upper_90_at_target=0.1, smallest_saving=0.01)
     assert gate.decision == "inconclusive"
     assert "not timed" in gate.reason
+
+
+def test_a_gain_beyond_what_was_run_goes_on() -> None:
+    beyond = Saving("seconds", math.nan, 0.1, 6, 2, at_least="gain", centre=1.0)
+    gate = decide(beyond, upper_90_at_target=math.inf, smallest_saving=0.01)
+    assert gate.decision == "go"
+    assert 0 < gate.lower_80 < 1
+
+
+def test_a_loss_of_unknown_size_buys_no_more_pairs() -> None:
+    beyond = Saving("seconds", math.nan, 0.1, 6, 2, at_least="loss", centre=-0.6)
+    gate = decide(beyond, upper_90_at_target=math.inf, smallest_saving=0.01)
+    assert gate.decision == "futile"
+    assert "loses at least" in gate.reason
+    doubtful = Saving("seconds", math.nan, 0.5, 6, 2, at_least="loss", centre=-0.6)
+    assert decide(doubtful, upper_90_at_target=math.inf, smallest_saving=0.01).decision == "more"

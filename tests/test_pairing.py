@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 
 from transfer.pairing import pairing
-from transfer.saving import RungPairs
+from transfer.saving import PairsAt, RungPairs
 from transfer.slope import Noise, Slope
 
 
 def rung(correlation: float, sigma: float, pairs: int, rng: np.random.Generator) -> RungPairs:
     common, own = rng.standard_normal(pairs), rng.standard_normal((2, pairs))
     baseline, arm = 3 + sigma * (correlation**0.5 * common + (1 - correlation) ** 0.5 * own)
-    return RungPairs(Slope(0.4, 0.01, 0.5, 0.1, Noise(sigma, 12)), baseline, arm, 0.01 * rng.standard_normal(pairs))
+    slope, times = Slope(0.4, 0.01, 0.5, 0.1, Noise(sigma, 12)), 0.01 * rng.standard_normal(600)
+    return RungPairs.at_horizon(slope, baseline, arm, times)
 
 
 def test_correlation_and_timing_are_recovered_from_rungs_of_different_noise() -> None:
@@ -20,10 +21,17 @@ def test_correlation_and_timing_are_recovered_from_rungs_of_different_noise() ->
     assert not found.assumed
 
 
+def test_the_pairs_of_every_horizon_count_and_are_never_compared_with_each_other() -> None:
+    # Differences .01 -.01 about 0 at T, .02 -.02 about .5 at a shorter horizon: (.0002 + .0008)/2, over sigma^2.
+    slope, runs = Slope(0.4, 0.01, 0.5, 0.1, Noise(0.04, 12)), np.array([3.0, 3.1])
+    two = (PairsAt(0.0, runs, runs - [0.01, -0.01]), PairsAt(0.3, runs, runs - [0.52, 0.48]))
+    assert pairing([RungPairs(slope, two)]).correlation == pytest.approx(1 - 0.0005 / 0.0016 / 2)
+
+
 def test_luck_is_bounded() -> None:
     slope = Slope(0.4, 0.01, 0.5, 0.1, Noise(0.01, 12))
-    same = RungPairs(slope, np.array([3.0, 3.1]), np.array([2.9, 3.0]))
-    apart = RungPairs(slope, np.array([3.0, 3.1]), np.array([3.1, 2.9]))
+    same = RungPairs.at_horizon(slope, np.array([3.0, 3.1]), np.array([2.9, 3.0]))
+    apart = RungPairs.at_horizon(slope, np.array([3.0, 3.1]), np.array([3.1, 2.9]))
     assert pairing([same]).correlation == 0.95
     assert pairing([apart]).correlation == 0
 

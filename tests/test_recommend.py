@@ -16,7 +16,7 @@ from transfer.planning.ladders import Effort, planned_pairs, planned_slope
 from transfer.planning.recommend import FRONTIER, Recommendation, recommend
 from transfer.planning.words import chance_of, right_word
 from transfer.planning.world import RecommenderSettings
-from transfer.saving import RungPairs, Saving, savings_up_the_ladder
+from transfer.saving import PairsAt, RungPairs, Saving, savings_up_the_ladder
 from transfer.slope import LN_2, fit_slope, pooled_noise
 from transfer.words import judge
 
@@ -255,10 +255,12 @@ def evidence(world: RecommenderSettings, plan: Chosen, rng: np.random.Generator)
         half, two = (losses(ln, rng.standard_normal(effort.seeds)) for ln in (-LN_2, LN_2))
         common = rng.standard_normal(effort.pairs)
         one = losses(0.0, shared * common + own * rng.standard_normal(effort.pairs))
-        arm = losses(world.ln_speedup(params), shared * common + own * rng.standard_normal(effort.pairs))
+        arm = losses(0.0, shared * common + own * rng.standard_normal(effort.pairs))
         fresh = losses(0.0, rng.standard_normal(2 * world.aa_pairs))
-        slope = fit_slope(half, one, two, pooled_noise([half, one, two, fresh]))
-        rungs.append(RungPairs(slope, one, arm, world.s_time * rng.standard_normal(effort.pairs), 0.0))
+        slope = fit_slope({-LN_2: half, 0.0: one, LN_2: two}, pooled_noise([half, one, two, fresh]))
+        # Shortened by what it saves, the arm ends where the baseline does.
+        crossed = PairsAt(world.ln_speedup(params), one, arm)
+        rungs.append(RungPairs(slope, (crossed,), world.s_time * rng.standard_normal(effort.pairs), 0.0))
     return rungs
 
 

@@ -97,11 +97,13 @@ def simulate_arms(
 ) -> Ladder:
     """Run one ladder with the arms named in `gains`, all paired with the same baselines, as in a study.
 
-    `pairs` gives arms other numbers of pairs than the world's. Raises InputError where it gives one more than those.
+    `pairs` gives arms other numbers of pairs than the world's; they are then timed in as many blocks, if those are more
+    than the world's. Raises InputError where it gives one more pairs than the world has.
     """
     counts = {arm: (pairs or {}).get(arm, world.pairs) for arm in gains}
     if any(not 1 <= count <= world.pairs for count in counts.values()):
         raise InputError(f"An arm needs 1 to {world.pairs} pairs, which is how many baselines the world has.")
+    blocks = {arm: max(world.blocks, counts[arm]) if pairs else world.blocks for arm in gains}
     evidence: dict[str, list[RungPairs]] = {arm: [] for arm in gains}
     slopes, baselines, aa = [], [], []
     for r in range(len(world.kappas)):
@@ -119,10 +121,10 @@ def simulate_arms(
         aa.append((first, second))
         baselines.append((quarter, half, one))
         slopes.append(slope)
-        shared = world.shared_clock * rng.standard_normal(world.blocks)
+        shared = world.shared_clock * rng.standard_normal(max(blocks.values()))
         bench = _Bench(rung, common, one, rng)
         for arm in gains:
-            times = shared + rung.s_time * rng.standard_normal(world.blocks)
+            times = shared[: blocks[arm]] + rung.s_time * rng.standard_normal(blocks[arm])
             start = Request(0.0, min(2, counts[arm]))
             evidence[arm].append(RungPairs(slope, (bench.pairs(start, gains[arm][r]),), times, 0.0))
         _cross(evidence, counts, {arm: gain[r] for arm, gain in gains.items()}, bench)
