@@ -18,6 +18,7 @@ from cells import SMALL, needs_bubblewrap, said_in_a_cell
 from minded import SHORT, ended, minded, top, with_sandbox
 from tiny import BASELINE, Bench, make_bench
 
+from scaling.evaluation import Evaluated
 from search.sandbox import judging, minder
 from search.sandbox.bubblewrap import Mount
 from search.sandbox.limits import CellError
@@ -105,10 +106,10 @@ if os.access("/run", os.W_OK) and not os.path.exists("/run/left") and not os.for
 def test_nothing_of_the_training_lives_while_its_weights_are_judged(
     own: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged: Callable[..., float] = judging.judged
+    judged: Callable[..., Evaluated] = judging.judged
     alive: list[psutil.Process] = []
 
-    def watched(*arguments: Any) -> float:
+    def watched(*arguments: Any) -> Evaluated:
         lingering = [one for one in psutil.Process().children(recursive=True) if named(one) == "lingerer"]
         alive.extend(psutil.wait_procs(lingering, timeout=60)[1])
         return judged(*arguments)

@@ -33,7 +33,7 @@ UNSEEN_SLOPE_SHARE = 1.0
 
 Not where it is significant: of an arm that truly loses, only the luckiest runs would then have numbers.
 """
-BOUND_TOLERANCE = 0.02
+BOUND_TOLERANCE = 0.05
 """Horizons are whole steps, so that the shortest is MAX_SHORTENING but for so much."""
 LEVELS, BISECTIONS = (0.0, 1.0 - 1e-12), 50
 ASSUMED_DOF = 30.0
@@ -132,17 +132,17 @@ class Afar:
     dof: float
     doubt: float
 
-    def lower(self, centre: float, level: float) -> float:
-        """A bound above `origin` where, and only where, the gap there is above 0.
+    def nearer(self, centre: float, level: float) -> float:
+        """The one-sided bound between `origin` and `centre`; beyond `origin` where the gap there is not clear of 0.
 
         Slope and curvature are a factor of the distance: they cannot turn a gap into none.
         """
-        distance = centre - self.origin
+        distance = abs(centre - self.origin)
         clear = distance - quantile(level, self.dof) * self.measured_se
-        if clear <= 0 or distance <= 0:
-            return self.origin + clear
-        doubt = quantile(level, ASSUMED_DOF) * self.doubt
-        return self.origin + distance * math.exp(-math.hypot(math.log(distance / clear), doubt))
+        if clear > 0:
+            doubt = quantile(level, ASSUMED_DOF) * self.doubt
+            clear = distance * math.exp(-math.hypot(math.log(distance / clear), doubt))
+        return self.origin + math.copysign(1.0, centre - self.origin) * clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Saving:
             return 1.0
         if self.ln_speedup_se == 0:
             return 0.0 if self.middle > 0 else 1.0
-        if self.afar is None:
+        if self.afar is None or self.afar.origin > self.middle:
             return upper_tail(self.middle / self.ln_speedup_se, self.dof)
         low, high = LEVELS
         for _ in range(BISECTIONS):
@@ -230,14 +230,19 @@ class Saving:
             return -math.inf
         if not self.bounded:
             return math.nan
-        plain = self.middle - quantile(level, self.dof) * self.ln_speedup_se
-        return min(plain if self.afar is None else self.afar.lower(self.middle, level), self.ceiling)
+        if self.afar is not None and self.afar.origin < self.middle:
+            return min(self.afar.nearer(self.middle, level), self.ceiling)
+        return min(self.middle - quantile(level, self.dof) * self.ln_speedup_se, self.ceiling)
 
     def upper(self, level: float) -> float:
         """One-sided upper bound of lnS at `level`; inf where only a gain's bound is known."""
         if self.at_least == "gain":
             return math.inf
-        return self.middle + quantile(level, self.dof) * self.ln_speedup_se if self.bounded else math.nan
+        if not self.bounded:
+            return math.nan
+        if self.afar is not None and self.afar.origin > self.middle:
+            return self.afar.nearer(self.middle, level)
+        return self.middle + quantile(level, self.dof) * self.ln_speedup_se
 
     @property
     def middle(self) -> float:
@@ -449,12 +454,12 @@ def _saving(rung: RungPairs, axis: Axis, crossing: Crossing | None, time: TimeRa
     measured = [terms[0], terms[1], *terms[3:]]
     distance = crossing.shortening - crossing.nearest.ln_shortening
     afar = None
-    if distance > 0 and crossing.assumed > crossing.noise + crossing.text:
+    if distance and crossing.assumed > crossing.noise + crossing.text:
         afar = Afar(
             origin=crossing.nearest.ln_shortening - shift,
             measured_se=math.sqrt(sum(variance for variance, _ in measured)),
             dof=welch_dof(measured),
-            doubt=math.sqrt(crossing.assumed) / distance,
+            doubt=math.sqrt(crossing.assumed) / abs(distance),
         )
     saving = Saving(
         axis=axis,
@@ -478,9 +483,9 @@ def _within_reach(saving: Saving, rung: RungPairs, crossing: Crossing, shift: fl
     if crossing.shortening > (shortest if at_bound else shortest + MAX_DISTANCE):
         ceiling = shortest - shift if at_bound else math.inf
         return replace(saving, ln_speedup=math.nan, at_least="gain", centre=saving.ln_speedup, ceiling=ceiling)
-    loses = crossing.shortening < 0
-    unseen = loses and crossing.assumed > UNSEEN_SLOPE_SHARE * (crossing.noise + crossing.text)
-    if crossing.shortening < longest and (unseen or crossing.shortening < longest - MAX_DISTANCE):
+    unseen = crossing.assumed > UNSEEN_SLOPE_SHARE * (crossing.noise + crossing.text)
+    beyond = crossing.shortening < min(longest, 0.0)
+    if beyond and (unseen or crossing.shortening < longest - MAX_DISTANCE):
         return replace(saving, ln_speedup=math.nan, at_least="loss", centre=saving.ln_speedup)
     return saving
 

@@ -14,7 +14,6 @@ from data.errors import InputError
 from transfer.crossing import SHARED
 from transfer.pair_variance import POOLED_WEIGHT
 from transfer.saving import (
-    ASSUMED_DOF,
     Axis,
     RungPairs,
     Saving,
@@ -23,6 +22,7 @@ from transfer.saving import (
     savings_up_the_ladder,
 )
 from transfer.student import welch_dof
+from transfer.timing import time_ratios
 
 # The cyclic first rows of Plackett and Burman (Biometrika 33, 1946), by the number of runs.
 FIRST_ROWS = {12: "++-+++---+-", 24: "+++++-+-++--++--+-+----"}
@@ -114,12 +114,20 @@ def contribution(stack: Sequence[RungPairs], without: Sequence[RungPairs], *, ax
     expected = first.noise + second.noise - 2 * SHARED * math.sqrt(first.noise * second.noise)
     own = float(apart.var(ddof=1)) / common if common > 1 else 0.0
     noise = ((common - 1) * own + POOLED_WEIGHT * expected) / (common - 1 + POOLED_WEIGHT)
-    independent = first.noise + second.noise
-    variance = max(saving.ln_speedup_se**2 - independent, 0.0)
-    terms = [(variance, ASSUMED_DOF), (noise, common - 1 + POOLED_WEIGHT / 2)]
+    terms = [(noise, common - 1 + POOLED_WEIGHT / 2), *first.terms[1:], *second.terms[1:]]
+    if axis == "seconds":
+        times = [time_ratios([_blocks(one) for one in rungs])[-1] for rungs in (stack, without)]
+        terms += [(time.variance, time.dof) for time in times]
     return replace(
-        saving, ln_speedup_se=math.sqrt(variance + noise), dof=welch_dof(terms), pair_variance=noise * common
+        saving,
+        ln_speedup_se=math.sqrt(sum(variance for variance, _ in terms)),
+        dof=welch_dof(terms),
+        pair_variance=noise * common,
     )
+
+
+def _blocks(rung: RungPairs) -> NDArray[np.float64]:
+    return np.array([]) if rung.ln_time_ratios is None else rung.ln_time_ratios
 
 
 def dropped(contribution: Saving) -> bool:
