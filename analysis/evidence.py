@@ -54,6 +54,8 @@ SELECT name, value, detail FROM calibrations WHERE name LIKE 'bracket_%' ORDER B
     "devices": """\
 SELECT device, count(*) AS runs FROM runs WHERE status = 'finished' AND device IS NOT NULL
 GROUP BY device ORDER BY device""",
+    "held_out": """\
+SELECT min(json_array_length(sequences)) AS documents, count(*) AS runs FROM evaluations""",
     "bill": """\
 SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged,
        count(*) FILTER (status = 'failed') AS failed,
@@ -93,6 +95,7 @@ class Evidence:
     interactions: Rows
     brackets: Rows
     devices: Rows
+    held_out: Rows
     bill: Rows
     requests: Rows
     facts: dict[str, Any]

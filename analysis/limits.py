@@ -10,13 +10,14 @@ LEAST_LANDING_PAIRS = 5
 LEAST_AA_PAIRS = 2
 LEAST_SIGMA_DOF = 8
 FAR = 4
+MIN_DOCUMENTS = 10
 
 
 def limits(evidence: Evidence) -> list[str]:
     """Return one sentence per limit that holds for this study."""
     of_search = (unfinished, _placebos, _shown_text, _not_promoted)
     of_savings = (_stopped, _pairs, _bounds, _baseline_curve, _power)
-    of_ladder = (_noise, _aa, _fragile, _landing, _forecast, _timing, _devices)
+    of_ladder = (_noise, _aa, _fragile, _landing, _forecast, _held_out, _timing, _devices)
     return [sentence for part in (*of_search, *of_savings, *of_ladder) if (sentence := part(evidence))] + [
         "All numbers belong to this baseline, this corpus and these rungs: another baseline can turn a word around."
     ]
@@ -182,6 +183,23 @@ def _forecast(evidence: Evidence) -> str:
     return (
         f"The forecast for {params_text(far)} params lies {far / top:.0f}x beyond the top "
         f"rung: more than {FAR}x is extrapolation, not measurement."
+    )
+
+
+def _held_out(evidence: Evidence) -> str:
+    if not evidence.savings or evidence.transfer is None or not evidence.held_out:
+        return ""
+    documents = evidence.held_out[0]["documents"]
+    if documents is None:
+        return (
+            "Runs of this study did not keep their losses by document: what the choice of the held-out text adds to an "
+            "error is in no interval."
+        )
+    if documents >= MIN_DOCUMENTS:
+        return ""
+    return (
+        f"The held-out text of the ladder is {count_of(documents, 'document')}: how much a gain depends on the choice of "
+        "them is hardly known."
     )
 
 

@@ -184,7 +184,7 @@ def open_lab(study: Study, console: Console, workers: int | None = None, worker:
 def require_tokens(manifest: dict[str, Any], ladder: Ladder) -> None:
     """Raise `InputError` unless every shard is large enough: no run reads more than the train shard holds.
 
-    The longest run is the baseline at twice the horizon of the top rung.
+    The longest run is on twice the horizon of the top rung, to which an arm that is worse may be run.
     """
     longest = 2 * max(rung.tokens for rung in ladder.rungs)
     held_out = ladder.evaluation_sequences * max(rung.context for rung in ladder.rungs) + 1

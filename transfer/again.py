@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.errors import InputError
+from transfer.words import STACK
 
+OF_STACK = ("without:", "trimmed", "plan-row:")
 _RUNG = re.compile(r"rung (\d+)\Z")
 _ARM = re.compile(r"arm (\S+)\Z")
 
@@ -26,8 +28,8 @@ class Again:
         return self.rungs.get(index, 0)
 
     def of_arm(self, name: str) -> int:
-        """How often the arm was asked for again."""
-        return self.arms.get(name, 0)
+        """How often the arm was asked for again; parts of the stack go with it, since they are compared with it."""
+        return self.arms.get(STACK if name.startswith(OF_STACK) else name, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """As it is kept in the study's facts."""

@@ -67,7 +67,7 @@ def _analysis(top: Top, arms: Arms, planned: Sequence[Finding], plan: NDArray[np
         rows.append(Arm(f"plan-row:{number}", recipe))
     pair = top.saving(top.axis)
     if not pair.known:
-        return f"The stack has no number: {pair.reason}."
+        return f"The stack has no number: {pair.reason or 'it did not cross on the horizons that it was run on'}."
     # A half-stack is expected half-way: there its one pair is read by the slope over a short distance.
     half = whole_steps(max(top.crossing.shortening, 0.0) / 2, top.at.steps) if top.crossing is not None else 0.0
     pairs = top.at.single_pairs(rows, top.baseline.slope, half, f"a plan of {len(rows)} half-stacks")

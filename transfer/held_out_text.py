@@ -21,24 +21,27 @@ def text_variance(differences: ArrayLike, sequences: ArrayLike) -> tuple[float, 
     where fewer than MIN_DOCUMENTS tell.
     """
     gaps, weights = np.atleast_2d(np.asarray(differences, dtype=np.float64)), np.asarray(sequences, dtype=np.float64)
-    count = len(weights)
-    if count < MIN_DOCUMENTS or not np.isfinite(gaps).all():
+    if len(weights) < MIN_DOCUMENTS or not np.isfinite(gaps).all():
         return 0.0, math.inf
     shares = weights / weights.sum()
     by_document = gaps.mean(0)
     centred = by_document - shares @ by_document
-    parts = shares**2 * centred**2
-    variance = float(parts.sum()) * count / (count - 1)
+    squares = float((shares**2 * centred**2).sum())
     if len(gaps) > 1:
-        variance -= _by_pairs(gaps, shares)
+        squares -= _by_pairs(gaps, shares)
+    # A document is part of the mean that it is compared with: E (y_k - d)^2 = s^2 (1 - 2 w_k + sum w^2).
+    total = float((shares**2).sum())
+    seen = float((shares**2 * (1 - 2 * shares + total)).sum())
+    variance = squares * total / seen if seen > 0 else 0.0
     # Satterthwaite's, as if documents differed alike: few long ones tell less than many short ones.
-    dof = float((shares**2).sum() ** 2 / (shares**4).sum()) - 1
+    dof = total**2 / float((shares**4).sum()) - 1
     return max(variance, 0.0), max(dof, 1.0)
 
 
 def _by_pairs(gaps: Floats, shares: Floats) -> float:
-    """What the scatter of single runs, document by document, adds to the variance between documents."""
-    pairs, count = gaps.shape
-    own = gaps - gaps.mean(0) - (gaps - gaps.mean(0)) @ shares[:, None]
+    """What the scatter of single runs, document by document, adds to the squares between documents."""
+    pairs = len(gaps)
+    own = gaps - gaps.mean(0)
+    own = own - (own @ shares)[:, None]
     within = (own**2).sum(0) / (pairs - 1)
-    return float((shares**2 * within).sum() / pairs * count / (count - 1))
+    return float((shares**2 * within).sum() / pairs)

@@ -28,31 +28,45 @@ class Request:
 
 
 def next_request(
-    rungs: Sequence[RungPairs], pairs: int, *, longest: float = 0.0, steps: int | None = None
+    rungs: Sequence[RungPairs],
+    pairs: int,
+    *,
+    longest: float = 0.0,
+    steps: int | None = None,
+    shortest: float = MAX_SHORTENING,
 ) -> Request | None:
     """What to run next at the last of an arm's `rungs`, to have `pairs` pairs where it crosses; None when it is done.
 
     `longest`: how far beyond T an arm that is worse may be run, as ln(horizon/T). `steps`: optimiser steps at T, of
-    which every horizon has a whole number.
+    which every horizon has a whole number. `shortest`: the largest shortening to ask for, where an arm fails beyond.
     """
-    return next_requests([rungs], pairs, longest=longest, steps=steps)[0]
+    return next_requests([rungs], pairs, longest=longest, steps=steps, shortest=[shortest])[0]
 
 
 def next_requests(
-    arms: Sequence[Sequence[RungPairs]], pairs: int, *, longest: float = 0.0, steps: int | None = None
+    arms: Sequence[Sequence[RungPairs]],
+    pairs: int,
+    *,
+    longest: float = 0.0,
+    steps: int | None = None,
+    shortest: Sequence[float] = (),
 ) -> list[Request | None]:
-    """`next_request` of many arms."""
+    """`next_request` of many arms, each with its own `shortest` where one is given."""
+    bounds = list(shortest) or [MAX_SHORTENING] * len(arms)
     return [
-        None if crossing is None else _next(rungs[-1], crossing, pairs, longest, steps)
-        for rungs, crossing in zip(arms, last_crossings(arms), strict=True)
+        None if crossing is None else _next(rungs[-1], crossing, pairs, (-longest, bound), steps)
+        for rungs, crossing, bound in zip(arms, last_crossings(arms), bounds, strict=True)
     ]
 
 
-def _next(rung: RungPairs, crossing: Crossing, pairs: int, longest: float, steps: int | None) -> Request | None:
+def _next(
+    rung: RungPairs, crossing: Crossing, pairs: int, between: tuple[float, float], steps: int | None
+) -> Request | None:
     if len(rung.points) >= MAX_HORIZONS:
         return None
     run = {point.ln_shortening: point.pairs for point in rung.points}
-    wanted = min(max(crossing.shortening, -longest), MAX_SHORTENING, max(*run, 0.0) + MAX_STEP)
+    longest, shortest = between
+    wanted = min(max(crossing.shortening, longest), shortest, max(*run, 0.0) + MAX_STEP)
     seen = crossing.nearest.pairs >= pairs
     if seen and crossing.assumed <= ASSUMED_SHARE * (crossing.noise + crossing.text):
         return None

@@ -10,8 +10,6 @@ from data.errors import InputError
 from transfer.saving import delta_of
 from transfer.student import quantile
 
-MIN_PAIRS = 5
-MIN_PAIRS_WHERE_NOISY = 12
 ROUNDING = 1e-6
 
 

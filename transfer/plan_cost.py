@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transfer.factorial.plans import plackett_burman
-from transfer.half_stacks import MOST_WITHOUT_PLAN
+from transfer.half_stacks import MOST_IN_PLAN, MOST_WITHOUT_PLAN
 from transfer.settings import TransferSettings
 
 HORIZON_SHARES = (0.25, 0.5)
@@ -53,7 +53,7 @@ def rung_cost(settings: TransferSettings, findings: int, pairs: int, *, is_botto
     )
     if not is_top:
         return cost
-    rows = 0 if findings <= MOST_WITHOUT_PLAN else plackett_burman(findings).shape[0]
+    rows = 0 if findings <= MOST_WITHOUT_PLAN else plackett_burman(min(findings, MOST_IN_PLAN)).shape[0]
     return replace(
         cost,
         members=pairs * findings,

@@ -30,11 +30,11 @@ from transfer.saving import (
 from transfer.settings import TransferSettings
 from transfer.slope import LN_2
 from transfer.spared import flops_above
-from transfer.timing import half_width, time_ratios
+from transfer.timing import blocks_needed, half_width, time_ratios
 from transfer.top import Top
 from transfer.words import STACK, Verdict, judge
 
-BLOCKS_A_ROUND = 3
+BLOCKS_A_ROUND = 6
 MAX_TIMING_ROUNDS = 6
 """Further timing where the clock hides the smallest saving worth having; the report says where it did not suffice."""
 
@@ -79,8 +79,9 @@ class Promotion:
             going = self._climb(index, going)
             if self._why_frozen():
                 break
+        going = self._time_again(going)
         membership = self._land(arms, going)
-        self._time_again(going)
+        self._take_in_timing(going)
         verdicts = self._judge(arms) | self._judge_within(arms, membership)
         self._forecast()
         self.records.flush()
@@ -138,7 +139,10 @@ class Promotion:
 
     def _next(self, at: RungMeasurement, going: Sequence[Arm], pairs: int, longest: float) -> dict[str, Request]:
         found = {
-            arm.name: next_request(self.evidence[arm.name], pairs, longest=longest, steps=at.steps) for arm in going
+            arm.name: next_request(
+                self.evidence[arm.name], pairs, longest=longest, steps=at.steps, shortest=at.shortest(arm)
+            )
+            for arm in going
         }
         return {name: request for name, request in found.items() if request is not None}
 
@@ -168,20 +172,27 @@ class Promotion:
         for at in self.rungs:
             at.time([arm for arm in going if at.timing.blocks(arm)])
 
-    def _time_again(self, going: Sequence[Arm]) -> None:
-        """Time on, a few blocks at a time, where clocks are what makes intervals wide; then take all blocks in."""
+    def _time_again(self, going: Sequence[Arm]) -> list[Arm]:
+        """Time on, a few blocks at a time, where clocks are what makes intervals wide; returns what can be judged."""
+        going = self._take_in_timing(going)
         for _ in range(MAX_TIMING_ROUNDS):
-            wanting = self._wanting(going) if self.settings.axis == "seconds" else []
+            wanting = self._wanting(going)
             if not wanting:
                 break
-            for at, arm in wanting:
-                at.time([arm], BLOCKS_A_ROUND)
-        still = [f"{arm.name} at rung {at.index}" for at, arm in self._wanting(going)]
-        self.lab.fact("timing", {"wide": still, "blocks": self._most_blocks(going)})
+            for at, arm, blocks in wanting:
+                at.time([arm], min(blocks, BLOCKS_A_ROUND))
+            going = self._take_in_timing(going)
+        still = [f"{arm.name} at rung {at.index}" for at, arm, _ in self._wanting(going)]
+        blocks = max((at.timing.blocks(arm) for at in self.rungs for arm in going), default=0)
+        self.lab.fact("timing", {"wide": still, "blocks": blocks})
+        return going
+
+    def _take_in_timing(self, going: Sequence[Arm]) -> list[Arm]:
+        """Put all blocks taken so far in the evidence, and record savings by them; returns what can be judged."""
+        going = [arm for arm in going if self._retime(arm)]
         for arm in going:
-            if not self._retime(arm):
-                continue
             self.records.savings(arm, [measured.params for measured in self.baselines], self.evidence[arm.name])
+        return going
 
     def _retime(self, arm: Arm) -> bool:
         """Put all blocks taken so far in the arm's evidence; False where its verdict becomes invalid."""
@@ -193,24 +204,22 @@ class Promotion:
             self.evidence[arm.name][index] = evidence
         return True
 
-    def _wanting(self, going: Sequence[Arm]) -> list[tuple[RungMeasurement, Arm]]:
-        """Where the error of the clock, and no other, hides the smallest saving worth having."""
+    def _wanting(self, going: Sequence[Arm]) -> list[tuple[RungMeasurement, Arm, int]]:
+        """Where the clock, and nothing else, hides the smallest saving worth having; and the blocks still to take."""
+        if self.settings.axis != "seconds":
+            return []
         found = []
         for arm in going:
-            if not self._retime(arm):
-                continue
             rungs = self.evidence[arm.name]
             times = time_ratios([() if one.ln_time_ratios is None else one.ln_time_ratios for one in rungs])
-            for index in {0, len(rungs) - 1}:
+            for index in sorted({0, len(rungs) - 1}):
                 tokens = self._savings(arm.name, "tokens")[index]
                 own = (tokens.high - tokens.low) / 2 if tokens.known else 0.0
                 enough = max(delta_of(self.settings.smallest_saving), own) / 2
                 if half_width(times[index]) > enough:
-                    found.append((self.rungs[index], arm))
+                    more = blocks_needed(times[index], enough) - times[index].blocks
+                    found.append((self.rungs[index], arm, max(more, 1)))
         return found
-
-    def _most_blocks(self, going: Sequence[Arm]) -> int:
-        return max((at.timing.blocks(arm) for at in self.rungs for arm in going), default=0)
 
     def _take(self, at: RungMeasurement, arm: Arm) -> bool:
         """Take in an arm's pairs; False when the arm did not finish them, which makes its verdict invalid."""
@@ -226,7 +235,8 @@ class Promotion:
         return True
 
     def _freeze(self, index: int, going: Sequence[Arm]) -> list[Arm]:
-        for arm in going:
+        measured = [arm for name, arm in self.arms_by_name.items() if len(self.evidence[name]) > index]
+        for arm in {arm.name: arm for arm in (*going, *measured)}.values():
             self._invalidate(arm, index, self._why_frozen())
         self.records.flush()
         return []
@@ -234,8 +244,8 @@ class Promotion:
     def _invalidate(self, arm: Arm, index: int, why: str) -> None:
         """Stop an arm whose rung cannot judge it; what fewer pairs seemed to say there is withdrawn."""
         self.invalid[arm.name] = why
-        for withdrawn in self.evidence[arm.name][index:]:
-            self.records.withdrawn(arm, index, self.baselines[index].params, withdrawn.pairs)
+        for rung, withdrawn in enumerate(self.evidence[arm.name][index:], index):
+            self.records.withdrawn(arm, rung, self.baselines[rung].params, withdrawn.pairs)
         del self.evidence[arm.name][index:]
         if index < len(self.ladder.rungs) - 1:
             self.records.stopped(arm, index, why)
@@ -321,8 +331,9 @@ class Promotion:
         """The best answer so far."""
         saving = self._savings(arm.name, "tokens")[-1]
         number = f"{saving.saving:.0%} ({saving.saving_low:.0%} to {saving.saving_high:.0%})" if saving.known else ""
-        bound = f"at least {saving.saving_low:.0%}" if saving.at_least == "gain" else "a loss"
-        self.lab.progress.say(f"  rung {index}, {arm.name}: saves {number or bound} of the tokens")
+        bound = f"saves at least {saving.saving_low:.0%}" if saving.at_least == "gain" else "needs more"
+        said = f"saves {number}" if number else bound
+        self.lab.progress.say(f"  rung {index}, {arm.name}: {said} of the tokens")
 
     def _savings(self, name: str, axis: Axis) -> list[Saving]:
         return savings_up_the_ladder(self.evidence[name], axis)

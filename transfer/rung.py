@@ -19,10 +19,10 @@ from transfer.horizons import Request
 from transfer.rung_baseline import BaselineAtRung
 from transfer.rung_text import DocumentLosses
 from transfer.rung_timing import RungTiming
-from transfer.saving import PairsAt, RungPairs
+from transfer.saving import MAX_SHORTENING, PairsAt, RungPairs
 from transfer.settings import TransferSettings
-from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
-from transfer.timing import contradiction
+from transfer.slope import Slope, fit_slope, pooled_noise
+from transfer.timing import MIN_SECONDS, contradiction
 
 SHARD = "final"
 RUNG_SEEDS = 10_000
@@ -53,6 +53,7 @@ class RungMeasurement:
         self._again, self._trusted = again, trusted
         self._known: dict[str, RunResult] = {}
         self._points: dict[str, dict[float, int]] = {}
+        self._shortest: dict[str, float] = {}
         self._text = DocumentLosses(lab.store)
         self.timing = RungTiming(lab, baseline, index, self.first_seed + TIMING, again)
 
@@ -91,8 +92,11 @@ class RungMeasurement:
         quarter = self._losses(self._specs(QUARTER, m, tokens // 4))
         pairs = [spec for spec in self._own_specs() if spec.purpose == "pair"]
         one, fresh = self._losses(pairs), self._losses(self._specs(AA, 2 * self.settings.aa_pairs, tokens))
+        steps = self.rung.steps
+        # Horizons are whole steps: of few, a quarter is not quite one.
+        ln_quarter, ln_half = (math.log(self.rung.at_horizon(tokens // k).steps / steps) for k in (4, 2))
         slope = fit_slope(
-            {-2 * LN_2: quarter, -LN_2: half, 0.0: np.concatenate([one, fresh])},
+            {ln_quarter: quarter, ln_half: half, 0.0: np.concatenate([one, fresh])},
             pooled_noise([quarter, half, one, fresh]),
         )
         check = aa.check(fresh[0::2], fresh[1::2], slope, others=[quarter, half, one])
@@ -101,15 +105,33 @@ class RungMeasurement:
 
     def evidence(self, arm: Arm, slope: Slope) -> RungPairs | None:
         """The arm's pairs, which `measure` made; None, and the reason in `invalid`, when one of them did not finish."""
-        points = []
-        for shortening, pairs in self._points[arm.name].items():
-            base, own = self._baseline_specs(pairs, arm.name), self._arm_specs(arm, shortening, pairs)
-            if not self._all_finished(arm, own):
-                return None
-            points.append(self._point(shortening, base, own))
-        if not self._is_timed(arm):
+        points = self._finished_points(arm)
+        if not points and self._points[arm.name]:
+            # It fails where it was first looked for, shortened: how it fares at T is not known yet.
+            at_t = Request(0.0, max(self._points[arm.name].values()))
+            self.measure([(arm, at_t)], f"{arm.name} at T, since it fails when it is shortened")
+            points = self._finished_points(arm)
+        if not points or not self._is_timed(arm):
             return None
-        return RungPairs(slope, tuple(points), self.timing.ratios(arm), self._ln_flops_ratio(arm))
+        return RungPairs(slope, tuple(points), self._ratios_in_use(arm), self._ln_flops_ratio(arm))
+
+    def shortest(self, arm: Arm) -> float:
+        """The largest shortening that the arm may still be run on: half of one at which it failed."""
+        return self._shortest.get(arm.name, MAX_SHORTENING)
+
+    def _finished_points(self, arm: Arm) -> list[PairsAt]:
+        """The arm's pairs by horizon; a horizon shorter than T on which it fails is left out, and none beyond asked."""
+        points = []
+        for shortening, pairs in list(self._points[arm.name].items()):
+            base, own = self._baseline_specs(pairs, arm.name), self._arm_specs(arm, shortening, pairs)
+            if self._all_finished(arm, own):
+                points.append(self._point(shortening, base, own))
+            elif shortening > 0:
+                del self.invalid[arm.name]
+                self._shortest[arm.name] = min(shortening / 2, self.shortest(arm))
+            else:
+                return []
+        return points
 
     def single_pairs(self, arms: Sequence[Arm], slope: Slope, shortening: float, what: str) -> list[RungPairs | None]:
         """Make and return one pair per arm on T e^-`shortening` tokens, each on a seed of its own; None as above."""
@@ -155,9 +177,9 @@ class RungMeasurement:
         return PairsAt(shortening, self._losses(base), losses, *self._text.variance(keys(base), keys(own)))
 
     def _is_timed(self, arm: Arm) -> bool:
-        """Whether the arm's timing may be used; else the reason is in `invalid`."""
+        """Whether the timing may be used; else the reason is in `invalid`. No other axis than seconds needs it."""
         ratios = self.timing.ratios(arm)
-        if ratios is None:
+        if ratios is None or self.settings.axis != "seconds":
             return True
         if np.isnan(ratios).any():
             self.invalid[arm.name] = f"at rung {self.rung.name} the arm trained and could not be timed"
@@ -173,6 +195,11 @@ class RungMeasurement:
             self.invalid[arm.name] = f"at rung {self.rung.name} {said}"
         return not said
 
+    def _ratios_in_use(self, arm: Arm) -> Losses | None:
+        """The arm's timing blocks; None where one failed or none was taken."""
+        ratios = self.timing.ratios(arm)
+        return None if ratios is None or np.isnan(ratios).any() else ratios
+
     def _contradicted(self, arm: Arm, ratios: Losses) -> str:
         """How the arm's own runs contradict its timing, both in CPU time; empty where they do not."""
         seconds = []
@@ -182,13 +209,19 @@ class RungMeasurement:
             seconds += [
                 (one.cpu_seconds * other.tokens / one.tokens, other.cpu_seconds)
                 for one, other in zip(own, base, strict=True)
-                if one.tokens and other.tokens
+                # What surrounds the steps must not count for more in a run that was shortened.
+                if min(one.cpu_seconds, other.cpu_seconds) >= MIN_SECONDS and one.tokens
             ]
         return contradiction(float(ratios.mean()), seconds, self.timing.load(arm))
 
     def _ln_flops_ratio(self, arm: Arm) -> float:
-        shortening, pairs = next(iter(self._points[arm.name].items()))
-        own, base = self._arm_specs(arm, shortening, pairs)[0], self._baseline_specs(pairs, arm.name)[0]
+        found = [
+            (own, self._baseline_specs(pairs, arm.name)[0])
+            for shortening, pairs in self._points[arm.name].items()
+            for own in self._arm_specs(arm, shortening, pairs)
+            if self._known[own.run_id].flops > 0
+        ]
+        own, base = found[0]
         return self._flops_per_token(own) - self._flops_per_token(base)
 
     def _flops_per_token(self, spec: RunSpec) -> float:

@@ -33,7 +33,7 @@ UNSEEN_SLOPE_SHARE = 1.0
 
 Not where it is significant: of an arm that truly loses, only the luckiest runs would then have numbers.
 """
-BOUND_TOLERANCE = 0.05
+BOUND_TOLERANCE = 0.15
 """Horizons are whole steps, so that the shortest is MAX_SHORTENING but for so much."""
 LEVELS, BISECTIONS = (0.0, 1.0 - 1e-12), 50
 ASSUMED_DOF = 30.0
@@ -485,7 +485,8 @@ def _within_reach(saving: Saving, rung: RungPairs, crossing: Crossing, shift: fl
         return replace(saving, ln_speedup=math.nan, at_least="gain", centre=saving.ln_speedup, ceiling=ceiling)
     unseen = crossing.assumed > UNSEEN_SLOPE_SHARE * (crossing.noise + crossing.text)
     beyond = crossing.shortening < min(longest, 0.0)
-    if beyond and (unseen or crossing.shortening < longest - MAX_DISTANCE):
+    # On another axis an arm that needs more tokens may still save: then its interval says so, as wide as it is.
+    if beyond and saving.high < 0 and (unseen or crossing.shortening < longest - MAX_DISTANCE):
         return replace(saving, ln_speedup=math.nan, at_least="loss", centre=saving.ln_speedup)
     return saving
 

@@ -52,7 +52,9 @@ def measure_again(study: Study, wanted: Sequence[str]) -> None:
         InputError: for what the study has not measured.
     """
     store = Store(study.path)
-    arms = [row["arm"] for row in store.rows("select distinct arm from verdicts order by arm")]
+    arms = [row["arm"] for row in store.rows("select distinct arm from record_verdict order by arm")]
+    if not store.rows("select 1 from slopes limit 1"):
+        raise InputError(f"Nothing of {study.path} was promoted yet, so there is nothing to measure again; promote it.")
     rungs = [rung["name"] for rung in study.settings.get("ladder", {}).get("rungs", [])]
     again = known_again(store).plus(wanted, rungs=rungs, arms=arms)
     with study.lock(), study.writer() as writer:

@@ -75,7 +75,11 @@ class Top:
                 evidence = found[arm.name] = self.at.evidence(arm, self.baseline.slope)
                 # The stack's own rungs below tell best what pairing gains.
                 request = (
-                    next_request([*self.stack[:-1], evidence], self.pairs, steps=self.at.steps) if evidence else None
+                    next_request(
+                        [*self.stack[:-1], evidence], self.pairs, steps=self.at.steps, shortest=self.at.shortest(arm)
+                    )
+                    if evidence
+                    else None
                 )
                 if request is not None:
                     wanted[arm.name] = request

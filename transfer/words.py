@@ -304,6 +304,8 @@ def _measured(column: Column) -> str:
     if top.known:
         interval = f"{_share(top.saving)} (90 %: {_share(top.saving_low)} to {_share(top.saving_high)})"
         return f"It saves {interval} {where}"
+    if math.isinf(top.high) and top.low <= 0:
+        return f"What it saves {where} is not known: it lies beyond the horizons that were run, and may be nothing"
     if math.isinf(top.high):
         return f"It saves at least {_share(top.saving_low)} {where}, where {too_good}"
     return f"It needs at least {-top.saving_high:.1%} more {where}, where {too_bad}"
