@@ -198,8 +198,8 @@ def _held_out(evidence: Evidence) -> str:
     if documents >= MIN_DOCUMENTS:
         return ""
     return (
-        f"The held-out text of the ladder is {count_of(documents, 'document')}: how much a gain depends on the choice of "
-        "them is hardly known."
+        f"The held-out text of the ladder is {count_of(documents, 'document')}: how much a gain depends on them is "
+        "hardly known."
     )
 
 
