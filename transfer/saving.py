@@ -6,7 +6,7 @@ failed before them: docs/method.md.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -218,11 +218,18 @@ class Saving:
             return 0.0 if self.middle > 0 else 1.0
         if self.afar is None or self.afar.origin > self.middle:
             return upper_tail(self.middle / self.ln_speedup_se, self.dof)
-        low, high = LEVELS
-        for _ in range(BISECTIONS):
-            level = (low + high) / 2
-            low, high = (level, high) if self.lower(level) > 0 else (low, level)
-        return 1 - low
+        return _tail(lambda level: self.lower(level) > 0)
+
+    @property
+    def p_worse(self) -> float:
+        """One-sided p-value of "the arm is no worse than the baseline"; 1 where there is no number."""
+        if not self.known and self.at_least != "loss":
+            return 1.0
+        if self.ln_speedup_se == 0:
+            return 0.0 if self.middle < 0 else 1.0
+        if self.afar is None or self.afar.origin < self.middle:
+            return upper_tail(-self.middle / self.ln_speedup_se, self.dof)
+        return _tail(lambda level: self.upper(level) < 0)
 
     def lower(self, level: float) -> float:
         """One-sided lower bound of lnS at `level` (.8 for 80 %); -inf where only a loss's bound is known."""
@@ -248,6 +255,15 @@ class Saving:
     def middle(self) -> float:
         """lnS, or what the bounds of one that has no number are taken from."""
         return self.centre if self.at_least else self.ln_speedup
+
+
+def _tail(clear: Callable[[float], bool]) -> float:
+    """1 less the highest level at which a bound is clear of 0."""
+    low, high = LEVELS
+    for _ in range(BISECTIONS):
+        level = (low + high) / 2
+        low, high = (level, high) if clear(level) else (low, level)
+    return 1 - low
 
 
 def saved(ln_speedup: float) -> float:

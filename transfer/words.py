@@ -45,16 +45,25 @@ class Verdict:
 
 
 def choose_word(
-    top: Interval, retention: Interval, *, delta: float, margin: float, gain_at_rung_0: bool, holm_passed: bool
+    top: Interval,
+    retention: Interval,
+    *,
+    delta: float,
+    margin: float,
+    gain_at_rung_0: bool,
+    holm_passed: bool,
+    loss_passed: bool = True,
 ) -> Word:
     """The first word that holds, from intervals of lnS at the top and of its difference to rung 0.
+
+    `holm_passed` and `loss_passed`: whether a gain, and a loss, is sure among all that were tested at once.
 
     *transfers* is shown by two one-sided tests (Schuirmann 1987): the interval of the difference lies within `margin`.
     """
     low, high = top
     if -delta < low and high < delta:
         return "vanishes"
-    if high < 0:
+    if high < 0 and loss_passed:
         return "reverses" if gain_at_rung_0 else "harmful"
     if not (low > 0 and holm_passed):
         return "inconclusive"
@@ -155,6 +164,8 @@ class _View:
     p_holm: float
     family: int
     alpha: float
+    p_loss: float
+    losses: int
 
     def bounds(self, saving: Saving) -> Interval:
         """Both one-sided bounds of lnS at the level alpha."""
@@ -177,6 +188,7 @@ class _View:
             margin=delta if retention is None else self.margin(delta, base),
             gain_at_rung_0=len(column.savings) > 1 and self.bounds(column.savings[0])[0] > 0,
             holm_passed=self.p_holm <= self.alpha and column.at_top and column.height > 1,
+            loss_passed=self.p_loss <= self.alpha,
         )
 
 
@@ -184,8 +196,19 @@ def _views(columns: Mapping[str, Column], alpha: float) -> dict[str, _View]:
     p_values = {arm: column.top.p_better for arm, column in columns.items()}
     family = {arm: p for arm, p in p_values.items() if arm != STACK and columns[arm].at_top}
     adjusted = p_values | holm(family)
+    losses = {arm: column.top.p_worse for arm, column in columns.items()}
+    findings = {arm: p for arm, p in losses.items() if arm != STACK}
+    sure_losses = losses | holm(findings)
     return {
-        arm: _View(column, adjusted[arm], len(family) if arm in family else 1, alpha) for arm, column in columns.items()
+        arm: _View(
+            column,
+            adjusted[arm],
+            len(family) if arm in family else 1,
+            alpha,
+            sure_losses[arm],
+            len(findings) if arm in findings else 1,
+        )
+        for arm, column in columns.items()
     }
 
 
@@ -269,7 +292,11 @@ def _pairs_to_settle(view: _View, delta: float) -> int | None:
         )
     else:
         clear = pairs_for(
-            -top.ln_speedup, top.pair_variance, alpha=view.alpha, power=POWER["harmful"], fixed_variance=fixed
+            -top.ln_speedup,
+            top.pair_variance,
+            alpha=view.alpha / view.losses,
+            power=POWER["harmful"],
+            fixed_variance=fixed,
         )
     null = pairs_for(within, top.pair_variance, alpha=view.alpha, power=POWER["vanishes"], fixed_variance=fixed)
     needed = [pairs for pairs in (clear, null) if pairs is not None]
@@ -341,6 +368,8 @@ def _why_open(view: _View) -> str:
         return "what holds there need not hold at the top"
     if view.column.top.low > 0:
         return f"a gain by itself, but not among {view.family} findings tested at once (Holm p = {view.p_holm:.2g})"
+    if view.column.top.high < 0:
+        return f"a loss by itself, but not among {view.losses} findings tested at once (Holm p = {view.p_loss:.2g})"
     if view.column.savings[0].low > 0 and view.column.retentions[0].high < 0:
         return "it is vanishing: clearly less than at rung 0, and no gain is established any more"
     return "neither a gain, nor a loss, nor clearly nothing"
