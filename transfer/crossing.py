@@ -79,6 +79,8 @@ def fit_crossings(
         step = np.linalg.solve(information, force[..., None])[..., 0]
         theta = theta + np.clip(step, -0.5, 0.5)
         theta[:, 2] = np.clip(theta[:, 2], *CURVATURE_RANGE)
+        # Near the curve's floor no shortening is long enough: further than the law reaches none is told from another.
+        theta[:, 0] = np.clip(theta[:, 0], g.min(1) - MAX_REACH, g.max(1) + MAX_REACH)
         if np.abs(step).max() < 1e-7:
             break
     jacobian, _, misfit = _linearised(theta, g, d, present)

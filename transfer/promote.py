@@ -34,6 +34,7 @@ from transfer.timing import blocks_needed, half_width, time_ratios
 from transfer.top import Top
 from transfer.words import STACK, Verdict, judge
 
+FIRST_BLOCKS = 2
 BLOCKS_A_ROUND = 6
 MAX_TIMING_ROUNDS = 6
 """Further timing where the clock hides the smallest saving worth having; the report says where it did not suffice."""
@@ -92,7 +93,7 @@ class Promotion:
         """Measure rung `index`; returns the arms that go on. The baseline is measured even where no arm is left."""
         at = RungMeasurement(self.lab, self.baseline, self.settings, index, self.again, trusted=self.trusted)
         self.rungs.append(at)
-        at.time(going)
+        at.time(going, FIRST_BLOCKS)
         if index == len(self.ladder.rungs) - 1:
             wanted = {arm.name: self._first_guess(at, arm) for arm in going}
             return self._cross(at, going, wanted, self.settings.pairs[-1])

@@ -497,7 +497,7 @@ def _within_reach(saving: Saving, rung: RungPairs, crossing: Crossing, shift: fl
     longest = min(point.ln_shortening for point in rung.points)
     at_bound = shortest >= MAX_SHORTENING - BOUND_TOLERANCE
     if crossing.shortening > (shortest if at_bound else shortest + MAX_DISTANCE):
-        ceiling = shortest - shift if at_bound else math.inf
+        ceiling = (shortest if at_bound else MAX_SHORTENING) - shift
         return replace(saving, ln_speedup=math.nan, at_least="gain", centre=saving.ln_speedup, ceiling=ceiling)
     unseen = crossing.assumed > UNSEEN_SLOPE_SHARE * (crossing.noise + crossing.text)
     beyond = crossing.shortening < min(longest, 0.0)
