@@ -186,11 +186,17 @@ CLOCKED = {
     "seconds_per_token",
     "baseline_seconds_per_token",
     "ln_ratio",
+    "cpu_seconds",
+    "clock",
+    "wall_seconds_per_token",
+    "baseline_wall_seconds_per_token",
+    "ln_wall_ratio",
+    "load",
     "seconds_ratio",
     "s_time",
 }
 ON_THE_CLOCKS_AXIS = {"saving", "saving_low", "saving_high", "ln_speedup", "ln_speedup_se", "dof"}
-ON_THE_CLOCKS_AXIS |= {"leave_top_rung_out_error", "smallest_saving"}
+ON_THE_CLOCKS_AXIS |= {"leave_top_rung_out_error", "smallest_saving", "bound"}
 
 
 def rows_without_clock(study: Study, view: str) -> list[str]:

@@ -12,16 +12,18 @@ from transfer.held_out_text import MIN_DOCUMENTS, text_variance
 
 
 def test_the_cluster_variance_by_hand() -> None:
-    # Four documents alike in length differ from their mean .02 by .01 .01 -.01 -.01: (4 x .0001/16) 4/3.
+    # Four documents alike in length differ from their mean .02 by .01 .01 -.01 -.01: (4 x .0001/16) 4/3, as ever.
     variance, dof = text_variance([[0.03, 0.03, 0.01, 0.01]], [5, 5, 5, 5])
     assert variance == pytest.approx(0.0001 / 3)
     assert dof == pytest.approx(3)
 
 
 def test_long_documents_weigh_more_and_tell_less() -> None:
-    # Shares .4 .2 .2 .2 of a mean of .4 x .03 + .6 x .01 = .018: .16 x .012^2 + 3 x .04 x .008^2, times 4/3.
+    # Shares .4 .2 .2 .2 of a mean of .4 x .03 + .6 x .01 = .018: .16 x .012^2 + 3 x .04 x .008^2. Each is part of the
+    # mean it is compared with, so that its square is short of the variance by 1 - 2 w + W, W = .28 the sum of squares.
     variance, dof = text_variance([[0.03, 0.01, 0.01, 0.01]], [4, 2, 2, 2])
-    assert variance == pytest.approx((0.16 * 0.012**2 + 0.12 * 0.008**2) * 4 / 3)
+    seen = 0.16 * (1 - 0.8 + 0.28) + 0.12 * (1 - 0.4 + 0.28)
+    assert variance == pytest.approx((0.16 * 0.012**2 + 0.12 * 0.008**2) * 0.28 / seen)
     squares, fourths = 0.16 + 3 * 0.04, 0.0256 + 3 * 0.0016
     assert dof == pytest.approx(squares**2 / fourths - 1)
     assert dof < 3

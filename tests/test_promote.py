@@ -373,3 +373,22 @@ def test_what_is_asked_for_again_is_measured_on_fresh_seeds_and_old_rows_stay(tm
     new_arm, _ = made(Again(timing=1, rungs={1: 1}, arms={"alone:constant": 1}))
     assert new_top[0] < new_arm[0]
     assert bench.row("select verdict from verdicts where arm = 'alone:constant'")["verdict"] == "transfers"
+
+
+def test_the_stack_is_measured_again_together_with_what_is_left_of_it(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15), VANISHING: always(0.2)}), rungs=2)
+    bench.promote(FINDINGS[:2], landing_pairs=5)
+    bench.promote(FINDINGS[:2], landing_pairs=5, again=Again(arms={"stack": 1}))
+    worth = bench.rows("select ln_speedup from interactions where arm like 'without:%' order by ln_speedup")
+    assert [row["ln_speedup"] for row in worth] == pytest.approx([0.15, 0.2], abs=0.03)
+
+
+def test_an_arm_that_fails_only_when_it_is_shortened_is_judged_by_its_other_horizons(tmp_path: Path) -> None:
+    def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
+        return bool(knobs) and spec.horizon < 0.9 * 8_000 * (spec.rung_index + 1)
+
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15)}, diverges=diverges), rungs=2)
+    verdict = bench.promote(FINDINGS[1:2], landing_pairs=5)["alone:constant"]
+    assert verdict.word in ("transfers", "gains")
+    saving = bench.row("select * from savings where arm = 'alone:constant' and rung = 1 and axis = 'tokens'")
+    assert saving["saving_low"] < 1 - math.exp(-0.15) < saving["saving_high"]

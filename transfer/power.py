@@ -60,7 +60,9 @@ def pairs_needed(word: Settling, expected: Expected) -> int | None:
     if word == "vanishes":
         return pairs_for(expected.delta, expected.top_variance, alpha=expected.alpha, power=POWER[word])
     if word in ("reverses", "harmful"):
-        return pairs_for(-expected.top, expected.top_variance, alpha=expected.alpha, power=POWER[word])
+        return pairs_for(
+            -expected.top, expected.top_variance, alpha=expected.alpha / expected.findings, power=POWER[word]
+        )
     gain = pairs_for(expected.top, expected.top_variance, alpha=expected.alpha / expected.findings, power=POWER[word])
     if word == "gains":
         return gain
