@@ -25,7 +25,7 @@ from scaling.executor import TRUSTED_WORKER, LocalExecutor
 from scaling.ladder import Ladder, parse_ladder
 from scaling.launcher import Launcher
 from scaling.progress import RichProgress
-from scaling.runs import RunSpec, Setting, TimingSpec
+from scaling.runs import ENDED, RunSpec, Setting, TimingSpec
 from scaling.stopping import Stopping, heed_signals
 
 PATIENCE_SECONDS = 600.0
@@ -177,8 +177,22 @@ def open_lab(study: Study, console: Console, workers: int | None = None, worker:
                 executor.close()
                 writer.flush()
                 store.ingest()
+                _remove_leftovers(store)
                 compact(store, minimum_files=COMPACT_FROM_FILES)
                 stopping.close()
+
+
+def _remove_leftovers(store: Store) -> None:
+    """Remove checkpoints of runs that have ended: a kill may fall between a run's last row and their removal."""
+    left = {path.stem: path for path in Study.open(store.study).checkpoints.glob("*.ckpt") if path.is_file()}
+    if not left:
+        return
+    ended = store.rows(
+        "select run_id from runs where list_contains($ids, run_id) and list_contains($ended, status)",
+        {"ids": list(left), "ended": list(ENDED)},
+    )
+    for row in ended:
+        left[row["run_id"]].unlink(missing_ok=True)
 
 
 def require_tokens(manifest: dict[str, Any], ladder: Ladder) -> None:

@@ -59,7 +59,7 @@ def measure(recipe: LoadedRecipe, rung: Rung, base: Rung, vocab_size: int) -> Sh
             model, flops = _model_and_flops(recipe, rung, knobs, vocab_size)
         optimizer = optimizer_flops_per_step(recipe, model, rung, knobs, vocab_size)
     if optimizer is not None:
-        optimizer /= rung.batch_tokens // rung.devices  # each device takes the whole step, on its part of the batch
+        optimizer /= rung.batch_tokens  # counted once, however many devices repeat the step: a run is the same on all
     return Shape(*count_params(model), flops + (optimizer or 0.0), optimizer)
 
 

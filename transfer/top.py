@@ -20,6 +20,8 @@ from transfer.saving import (
     savings_up_the_ladder,
 )
 
+FIRST_PAIRS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Top:
@@ -57,11 +59,11 @@ class Top:
     def measure(self, arms: Sequence[Arm], what: str) -> list[RungPairs | None]:
         """Pair further arms with the baseline where they cross, and record their savings; None as in `evidence`.
 
-        They are looked for where the stack crosses, since they are stacks too.
+        They are looked for where the stack crosses, since they are stacks too, with few pairs: most cross elsewhere.
         """
         crossing = self.crossing
         guess = 0.0 if crossing is None else min(max(crossing.shortening, 0.0), MAX_SHORTENING)
-        first = Request(whole_steps(guess, self.at.steps), self.pairs)
+        first = Request(whole_steps(guess, self.at.steps), min(FIRST_PAIRS, self.pairs))
         wanted: dict[str, Request] = {arm.name: first for arm in arms}
         found: dict[str, RungPairs | None] = {}
         for _ in range(MAX_HORIZONS):
