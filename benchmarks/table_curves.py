@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.arm_table import arm_table_of
-from transfer.tables.curve import drop
+from transfer.bent_line import drop
 from transfer.tables.fairness import check_fairness
 from transfer.tables.measured import at_rungs
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data.arm_table import arm_table_of
+from transfer.bent_line import drop
 from transfer.saving import Saving
-from transfer.tables.curve import ALONG_TOKENS, Shape, drop, fit_curve
+from transfer.tables.curve import ALONG_TOKENS, Shape, fit_curve
 from transfer.tables.fairness import check_fairness
 from transfer.tables.measured import at_rungs
 

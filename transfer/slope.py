@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data.errors import InputError
+from transfer.bent_line import drop, drop_by_exponent
 from transfer.crossing import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD, Floats
 
 LN_2 = math.log(2)
-STRAIGHT = 1e-6
-"""Below it a curvature is taken for none."""
 TRANSITION_LEVEL = 1.645
 """A curve is in its transition where its curvature, without the prior, lies so many standard errors below 0."""
 
@@ -61,9 +60,9 @@ class Slope:
     def ln_tokens(self, gain: float) -> float:
         """ln of how many times T's tokens the baseline needs to end `gain` nats lower; nan beyond the curve's floor."""
         rest = 1 - self.curvature * gain / self.kappa
-        if abs(self.curvature) < STRAIGHT:
+        if self.curvature == 0:
             return gain / self.kappa
-        return -math.log(rest) / self.curvature if rest > 0 else math.nan
+        return -math.log1p(-self.curvature * gain / self.kappa) / self.curvature if rest > 0 else math.nan
 
     def noisier(self, factor: float) -> "Slope":
         """The same slope, had the runs been `factor` times as noisy: only the errors change, not the estimates."""
@@ -113,7 +112,8 @@ def fit_slope(horizons: Mapping[float, ArrayLike], noise: Noise) -> Slope:
     for width in (0.05, 0.001):
         b = _best(np.clip(np.linspace(b - width, b + width, 101), *CURVATURE_RANGE), x, means, weights)
     kappa = float(_solve(np.array([b]), x, means, weights)[0][0])
-    jacobian = np.stack([np.ones_like(x), -_drop(x, np.array([b]))[0], -kappa * _drop_by_curvature(x, b)], axis=1)
+    exponent = np.array([b])
+    jacobian = np.stack([np.ones_like(x), -drop(x, exponent), -kappa * drop_by_exponent(x, exponent)], axis=1)
     information = (jacobian * weights[:, None]).T @ jacobian
     information[2, 2] += 1 / PRIOR_CURVATURE_SD**2
     covariance = np.linalg.pinv(information)
@@ -145,22 +145,12 @@ def _best(curvatures: Floats, x: Floats, means: Floats, weights: Floats) -> floa
 
 def _solve(curvatures: Floats, x: Floats, means: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """kappa (k,) by least squares at each curvature (k,), and what is left, in units of the noise."""
-    drops = _drop(x, curvatures)
+    drops = drop(x, curvatures[:, None])
     share = weights / weights.sum()
     centred = drops - (drops @ share)[:, None]
     losses = means - means @ share
     kappa = -(centred * losses) @ weights / (centred**2 @ weights)
     return kappa, (losses + kappa[:, None] * centred) ** 2 @ weights
-
-
-def _drop(x: Floats, b: Floats) -> Floats:
-    """(1 - e^(-b x))/b (k, horizons), x where b is 0, of x (horizons,) and b (k,)."""
-    safe = np.where(np.abs(b) < STRAIGHT, STRAIGHT, b)[:, None]
-    return np.asarray(-np.expm1(-safe * x) / safe, dtype=np.float64)
-
-
-def _drop_by_curvature(x: Floats, b: float) -> Floats:
-    return -(x**2) / 2 if abs(b) < STRAIGHT else (x * np.exp(-b * x) + np.expm1(-b * x) / b) / b
 
 
 def _losses(values: ArrayLike, purpose: str) -> list[float]:

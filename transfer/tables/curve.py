@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize_scalar
 
+from transfer.bent_line import STRAIGHT, drop, drop_by_exponent
 from transfer.crossing import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD
 
 Floats = NDArray[np.float64]
 
 SMALLEST_REST = 0.02
 """Share of the slope left where a loss is reached: below it the floor would set the number."""
-STRAIGHT = 1e-4
-"""Exponents that are nearer to 0 are taken by their series, which is then exact to 1e-8."""
 GRID, COARSE_GRID = 36, 12
 INSIDE = 1e-3
 """A fit must start so far inside its bounds."""
@@ -180,21 +179,6 @@ class FinishedCurve:
         """
         high, low = self.loss(self.points[[0, -1]])
         return np.where(losses < low - allowed, 1, np.where(losses > high + allowed, -1, 0)).astype(np.intp)
-
-
-def drop(u: Floats, b: Floats) -> Floats:
-    """(1 - e^(-b u))/b at u (k,) for b (k,), which is u where b = 0."""
-    straight = np.abs(b) < STRAIGHT
-    safe = np.where(straight, 1.0, b)
-    return np.where(straight, u - b * u**2 / 2, -np.expm1(-safe * u) / safe)
-
-
-def drop_by_exponent(u: Floats, b: Floats) -> Floats:
-    """The derivative of `drop` by b at u (k,) for b (k,)."""
-    straight = np.abs(b) < STRAIGHT
-    safe = np.where(straight, 1.0, b)
-    bent = (u * np.exp(-safe * u) + np.expm1(-safe * u) / safe) / safe
-    return np.where(straight, -(u**2) / 2 + b * u**3 / 3, bent)
 
 
 def _inverse(q: Floats, b: Floats) -> Floats:
