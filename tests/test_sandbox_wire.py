@@ -24,7 +24,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     bench = make_bench(tmp_path_factory.mktemp("strict"))
     sizes = {"output_bytes": 100_000, "memory_bytes": 1_500_000_000, "processes": 8, "file_bytes": 2**20}
     sizes |= {"weights_bytes": 2**20}
-    table = tomli_w.dumps({"sandbox": {"wall_seconds": 20.0, **sizes}})
+    table = tomli_w.dumps({"sandbox": {"wall_seconds": 120.0, **sizes}})
     with bench.study.settings_file.open("a", encoding="utf-8") as settings:
         settings.write(table)
     return Bench(Study.open(bench.study.path), bench.digest)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
@@ -41,6 +41,7 @@ def test_any_horizons_in_any_order_will_do(order: list[float], curvature: float)
 
 
 @given(st.floats(-1.4, 1.9), st.floats(-1.5, 1.5))
+@example(5e-324, 1.0)
 def test_tokens_and_loss_are_two_ways_of_saying_the_same(curvature: float, x: float) -> None:
     slope = Slope(0.4, 0.0, curvature, 0.0, QUIET)
     assert slope.ln_tokens(0.4 * drop(x, curvature)) == pytest.approx(x, abs=1e-5)

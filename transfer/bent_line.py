@@ -22,3 +22,11 @@ def drop_by_exponent(u: Floats, b: Floats) -> Floats:
     safe = np.where(straight, 1.0, b)
     bent = (u * np.exp(-safe * u) + np.expm1(-safe * u) / safe) / safe
     return np.where(straight, -(u**2) / 2 + b * u**3 / 3, bent)
+
+
+def drop_inverse(q: Floats, b: Floats) -> Floats:
+    """The u at which `drop` is q for b, -ln(1 - b q)/b; nan where b q >= 1, beyond the floor. The two broadcast."""
+    straight = np.abs(b) < STRAIGHT
+    safe = np.where(straight, 1.0, b)
+    left = np.where(b * q < 1, b * q, np.nan)
+    return np.where(straight, q + b * q**2 / 2, -np.log1p(-left) / safe)

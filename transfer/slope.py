@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data.errors import InputError
-from transfer.bent_line import drop, drop_by_exponent
+from transfer.bent_line import drop, drop_by_exponent, drop_inverse
 from transfer.crossing import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD, Floats
 
 LN_2 = math.log(2)
@@ -59,10 +59,7 @@ class Slope:
 
     def ln_tokens(self, gain: float) -> float:
         """ln of how many times T's tokens the baseline needs to end `gain` nats lower; nan beyond the curve's floor."""
-        rest = 1 - self.curvature * gain / self.kappa
-        if self.curvature == 0:
-            return gain / self.kappa
-        return -math.log1p(-self.curvature * gain / self.kappa) / self.curvature if rest > 0 else math.nan
+        return float(drop_inverse(np.array(gain / self.kappa), np.array(self.curvature)))
 
     def noisier(self, factor: float) -> "Slope":
         """The same slope, had the runs been `factor` times as noisy: only the errors change, not the estimates."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize_scalar
 
-from transfer.bent_line import STRAIGHT, drop, drop_by_exponent
+from transfer.bent_line import drop, drop_by_exponent, drop_inverse
 from transfer.crossing import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD
 
 Floats = NDArray[np.float64]
@@ -74,7 +74,7 @@ class Shape:
         place = np.clip(np.searchsorted(depths, fallen, side="right") - 1, 0, len(self.exponents) - 1)
         q, b = (fallen - depths[place]) / slopes[place], self.exponents[place]
         rest = 1 - b * q
-        return self.knots[place] + _inverse(np.where(rest >= SMALLEST_REST, q, math.nan), b)
+        return self.knots[place] + drop_inverse(np.where(rest >= SMALLEST_REST, q, math.nan), b)
 
     def by_exponents(self, ln_x: Floats) -> Floats:
         """Derivatives (k, h - 1) of `fallen` by the exponents."""
@@ -179,13 +179,6 @@ class FinishedCurve:
         """
         high, low = self.loss(self.points[[0, -1]])
         return np.where(losses < low - allowed, 1, np.where(losses > high + allowed, -1, 0)).astype(np.intp)
-
-
-def _inverse(q: Floats, b: Floats) -> Floats:
-    """The u at which `drop` is q (k,) for b (k,): -ln(1 - b q)/b, q where b = 0."""
-    straight = np.abs(b) < STRAIGHT
-    safe = np.where(straight, 1.0, b)
-    return np.where(straight, q + b * q**2 / 2, -np.log1p(np.where(straight, 0.0, -b * q)) / safe)
 
 
 def _precision(prior: ExponentPrior, steps: Floats) -> Floats:
