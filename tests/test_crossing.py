@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from transfer.crossing import PRIOR_CURVATURE, PRIOR_CURVATURE_SD, SLOPE_RATIO_SD, Crossings, fit_crossings
+from transfer.crossing import CURVATURE_DIFFERS, PRIOR_CURVATURE, SLOPE_RATIO_SD, Crossings, fit_crossings
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +31,9 @@ def fitted(
     variance: float = QUIET,
     slope: float = KAPPA,
     slope_error: float = 0.02,
+    curvature: float = PRIOR_CURVATURE,
+    curvature_error: float = 0.4,
+    first: Sequence[float] | None = None,
 ) -> Crossings:
     """One arm alone."""
     counts = np.ones(len(gaps)) * 4 if pairs is None else np.asarray(pairs, dtype=np.float64)
@@ -38,9 +41,12 @@ def fitted(
         np.array([shortenings]),
         np.array([gaps]),
         counts[None],
+        first=None if first is None else np.array([first]),
         pair_variance=np.array([variance]),
         slope=np.array([slope]),
         slope_error=np.array([slope_error]),
+        curvature=np.array([curvature]),
+        curvature_error=np.array([curvature_error]),
     )
 
 
@@ -73,7 +79,10 @@ def test_horizons_on_both_sides_leave_an_error_of_second_order(curvature: float,
 
 
 @given(st.floats(-0.1, 0.5))
-def test_one_horizon_follows_the_prior_curve_along_the_baselines_slope(truth: float) -> None:
+def test_one_horizon_follows_the_baselines_curve(truth: float) -> None:
+    for curvature in (-0.4, PRIOR_CURVATURE):
+        found = fitted([0.0], [KAPPA * float(drop(truth, curvature))], curvature=curvature)
+        assert found.shortening[0] == pytest.approx(truth, abs=1e-6)
     found = fitted([0.0], [KAPPA * float(drop(truth, PRIOR_CURVATURE))])
     assert found.shortening[0] == pytest.approx(truth, abs=1e-6)
     # The baseline's slope is that at the arm's own crossing: where an arm acts as so many times the tokens.
@@ -89,7 +98,8 @@ def test_the_error_of_one_horizon_by_hand() -> None:
     assert found.shortening[0] == pytest.approx(g)
     assert found.noise[0] == pytest.approx(0.0004 / 4 / (0.4 * rest) ** 2)
     by_slope = (q / rest) ** 2 * (SLOPE_RATIO_SD**2 + 0.05**2)
-    by_curvature = ((g * rest - q) / PRIOR_CURVATURE / rest * PRIOR_CURVATURE_SD) ** 2
+    spread = math.hypot(CURVATURE_DIFFERS, 0.4)
+    by_curvature = ((g * rest - q) / PRIOR_CURVATURE / rest * spread) ** 2
     by_law = (0.1 * g**2 / rest) ** 2
     assert found.assumed[0] == pytest.approx(by_slope + by_curvature + by_law)
 
@@ -123,6 +133,12 @@ def test_two_horizons_share_the_baselines_run() -> None:
     both = np.array([[1 / 2, 1 / 8], [1 / 8, 1 / 4]]) * v
     expected = 1 / np.linalg.inv(both).sum()
     assert fitted([0.5, 0.5], [0.0, 0.0], pairs=[2, 4], variance=0.0004).noise[0] == pytest.approx(expected)
+    # Seeds 0 to 3 and 2 to 5 have two in common; seeds 0 and 1 and 2 to 5 none, and are six pairs.
+    overlapping = np.array([[1 / 4, 1 / 16], [1 / 16, 1 / 4]]) * v
+    two = fitted([0.5, 0.5], [0.0, 0.0], first=[0, 2], variance=0.0004)
+    assert two.noise[0] == pytest.approx(1 / np.linalg.inv(overlapping).sum())
+    apart = fitted([0.5, 0.5], [0.0, 0.0], pairs=[2, 4], first=[0, 2], variance=0.0004)
+    assert apart.noise[0] == pytest.approx(v / 6)
 
 
 @given(st.permutations([0, 1, 2]), st.floats(0.01, 100))
@@ -147,7 +163,17 @@ def test_arms_that_are_fitted_together_do_not_touch_each_other() -> None:
     gaps = np.array([[0.15, -0.01], [-0.05, math.nan], [0.02, math.nan]])
     pairs = np.array([[2.0, 4.0], [8.0, 0.0], [4.0, 0.0]])
     variance, slope, error = np.array([4e-4, 1e-6, 1e-4]), np.array([0.4, 0.1, 2.0]), np.array([0.02, 0.01, 0.5])
-    together = fit_crossings(table, gaps, pairs, pair_variance=variance, slope=slope, slope_error=error)
+    bend, bend_error = np.array([0.3, -0.5, 1.0]), np.array([0.5, 0.1, 0.2])
+    together = fit_crossings(
+        table,
+        gaps,
+        pairs,
+        pair_variance=variance,
+        slope=slope,
+        slope_error=error,
+        curvature=bend,
+        curvature_error=bend_error,
+    )
     for row in range(3):
         keep = np.isfinite(gaps[row])
         alone = fit_crossings(
@@ -157,6 +183,8 @@ def test_arms_that_are_fitted_together_do_not_touch_each_other() -> None:
             pair_variance=variance[row : row + 1],
             slope=slope[row : row + 1],
             slope_error=error[row : row + 1],
+            curvature=bend[row : row + 1],
+            curvature_error=bend_error[row : row + 1],
         )
         for name in ("shortening", "noise", "assumed", "slope"):
             assert getattr(together, name)[row] == pytest.approx(getattr(alone, name)[0], rel=1e-4, abs=1e-12)
@@ -219,6 +247,8 @@ def test_intervals_cover_the_crossing_on_curves_of_every_shape(curve: str, gain:
             pair_variance=np.full(ARMS, sigma**2),
             slope=KAPPA + slope_error * rng.standard_normal(ARMS),
             slope_error=np.full(ARMS, slope_error),
+            curvature=np.full(ARMS, PRIOR_CURVATURE),
+            curvature_error=np.full(ARMS, 0.4),
         )
         if step < 2:
             at.append(np.clip(found.shortening, 0.0, math.log(8)))

@@ -18,7 +18,7 @@ from transfer.horizons import (
     next_requests,
     whole_steps,
 )
-from transfer.saving import MAX_SHORTENING, PairsAt, RungPairs, crossings_up_the_ladder
+from transfer.saving import MAX_SHORTENING, NEARBY, PairsAt, RungPairs, crossings_up_the_ladder
 from transfer.slope import Noise, Slope
 
 SLOPE = Slope(0.4, 0.02, 0.3, 0.2, Noise(0.004, 9))
@@ -44,12 +44,13 @@ class Arm:
         self.gain, self.curvature, self.scatter = gain, curvature, scatter
         self.steepness, self.slope = steepness, slope
 
-    def pairs(self, ln_shortening: float, pairs: int) -> PairsAt:
+    def pairs(self, ln_shortening: float, pairs: int, first: int = 0) -> PairsAt:
         gap = 0.4 * self.steepness * drop(self.gain - ln_shortening, self.curvature)
         baseline = np.linspace(3.0, 3.01, pairs)
-        return PairsAt(ln_shortening, baseline, baseline - gap - self.scatter * np.resize([1.0, -1.0], pairs))
+        losses = baseline - gap - self.scatter * np.resize([1.0, -1.0], pairs)
+        return PairsAt(ln_shortening, baseline, losses, first=first)
 
-    def run(self, *horizons: tuple[float, int]) -> RungPairs:
+    def run(self, *horizons: tuple[float, int] | tuple[float, int, int]) -> RungPairs:
         return RungPairs(self.slope, tuple(self.pairs(*one) for one in horizons))
 
     def seen(self, pairs: int, *, longest: float = 0.0, steps: int | None = None) -> tuple[RungPairs, list[Request]]:
@@ -57,7 +58,7 @@ class Arm:
         rung, asked = self.run((0.0, 2)), list[Request]()
         while (request := next_request([rung], pairs, longest=longest, steps=steps)) is not None:
             asked.append(request)
-            rung = rung.with_point(self.pairs(request.ln_shortening, request.pairs))
+            rung = rung.with_point(self.pairs(request.ln_shortening, request.pairs, request.first))
             assert len(asked) <= MAX_HORIZONS
         return rung, asked
 
@@ -68,7 +69,7 @@ def test_the_first_guess_is_where_pairs_at_t_put_the_crossing() -> None:
     assert crossing is not None
     request = next_request([rung], 4)
     assert request is not None
-    assert request.pairs == 4
+    assert request.seeds == range(2)
     assert request.ln_shortening == pytest.approx(crossing.shortening)
     assert request.ln_shortening == pytest.approx(0.5, abs=0.01)
 
@@ -85,9 +86,9 @@ def test_the_last_rung_is_asked() -> None:
 def test_steps_end_beside_the_crossing_on_any_curve(gain: float, curvature: float) -> None:
     rung, asked = Arm(gain, curvature=curvature, steepness=1.3).seen(4)
     assert 1 <= len(asked) <= MAX_HORIZONS - 1
-    nearest = min(rung.points, key=lambda point: abs(point.ln_shortening - gain))
-    assert nearest.pairs == 4
-    assert abs(nearest.ln_shortening - gain) < 0.1
+    near = [point for point in rung.points if abs(point.ln_shortening - gain) < NEARBY]
+    assert {seed for point in near for seed in point.seeds} == set(range(4))
+    assert min(abs(point.ln_shortening - gain) for point in near) < 0.1
     (crossing,) = crossings_up_the_ladder([rung])
     assert crossing is not None
     assert crossing.shortening == pytest.approx(gain, abs=0.01)
@@ -96,17 +97,17 @@ def test_steps_end_beside_the_crossing_on_any_curve(gain: float, curvature: floa
 def test_a_gain_of_any_size_is_run_on_an_eighth_at_the_least() -> None:
     rung, asked = Arm(5.0, curvature=0.1).seen(4)
     assert max(request.ln_shortening for request in asked) == MAX_SHORTENING
-    assert [point.pairs for point in rung.points if point.ln_shortening == MAX_SHORTENING] == [4]
+    assert {seed for point in rung.points if point.ln_shortening > 1.9 for seed in point.seeds} == set(range(4))
 
 
 def test_no_step_is_longer_than_the_slope_can_be_believed() -> None:
     request = next_request([Arm(2.0).run((0.0, 2))], 4)
-    assert request == Request(MAX_STEP, 4)
+    assert request == Request(MAX_STEP, 2)
     further = next_request([Arm(2.0).run((0.0, 2), (0.5, 4))], 4)
     assert further is not None
     assert further.ln_shortening <= 0.5 + MAX_STEP
     # The step counts from the shortest horizon, wherever the arm ran last.
-    assert next_request([Arm(5.0, curvature=0.0).run((0.5, 4), (0.0, 2))], 4) == Request(0.5 + MAX_STEP, 4)
+    assert next_request([Arm(5.0, curvature=0.0).run((0.5, 4), (0.0, 2))], 4) == Request(0.5 + MAX_STEP, 2)
 
 
 @given(st.floats(-1.0, 3.0), st.integers(1, 5000))
@@ -152,6 +153,24 @@ def test_it_stops_when_slope_and_curvature_hardly_matter() -> None:
 def test_an_arm_that_has_too_few_pairs_where_it_crosses_gets_the_rest_there() -> None:
     rung = Arm(0.5, scatter=0.02).run((0.0, 2), (0.495, 2))
     assert next_request([rung], 8) == Request(0.495, 8)
+    # On another horizon only the seeds that are still without a run.
+    request = next_request([Arm(0.5, scatter=0.02).run((0.0, 2), (0.4, 2))], 8)
+    assert request is not None
+    assert request.seeds == range(2, 8)
+    assert request.ln_shortening == pytest.approx(0.5, abs=0.03)
+
+
+def test_pairs_all_count_where_they_were_made_near_the_crossing() -> None:
+    assert next_request([Arm(0.5, scatter=0.02).run((0.0, 2), (0.4, 2), (0.52, 6, 2))], 8) is None
+    (crossing,) = crossings_up_the_ladder([Arm(0.5, scatter=0.02).run((0.4, 2), (0.52, 6, 2))])
+    (at_once,) = crossings_up_the_ladder([Arm(0.5, scatter=0.02).run((0.5, 8))])
+    assert crossing is not None
+    assert at_once is not None
+    assert crossing.noise == pytest.approx(at_once.noise, rel=0.2)
+    # Too far off, the seeds of the first look are run again with the others.
+    request = next_request([Arm(0.5, scatter=0.001).run((0.0, 2), (0.25, 2))], 8)
+    assert request is not None
+    assert request.seeds == range(8)
 
 
 def test_a_loss_stays_at_t_unless_longer_runs_are_allowed() -> None:
@@ -160,7 +179,7 @@ def test_a_loss_stays_at_t_unless_longer_runs_are_allowed() -> None:
     request = next_request([Arm(-0.4).run((0.0, 2))], 4, longest=math.log(2))
     assert request is not None
     assert request.ln_shortening == pytest.approx(-0.4, abs=0.03)
-    assert next_request([Arm(-3.0).run((0.0, 2))], 4, longest=math.log(2)) == Request(-math.log(2), 4)
+    assert next_request([Arm(-3.0).run((0.0, 2))], 4, longest=math.log(2)) == Request(-math.log(2), 2)
 
 
 def test_where_the_baseline_has_no_slope_nothing_more_is_run() -> None:
@@ -199,11 +218,14 @@ ARMS = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(ARMS, st.sampled_from([2, 4, 8]), st.sampled_from([None, 200, 5000]), st.sampled_from([0.0, math.log(2)]))
-def test_the_same_horizon_is_never_asked_for_twice(arm: Arm, pairs: int, steps: int | None, longest: float) -> None:
+def test_every_request_brings_runs_that_are_not_made_yet(
+    arm: Arm, pairs: int, steps: int | None, longest: float
+) -> None:
     rung, asked = arm.seen(pairs, longest=longest, steps=steps)
-    at = sorted(request.ln_shortening for request in asked)
+    runs = [(request.ln_shortening, seed) for request in asked for seed in request.seeds]
+    at = sorted({ln_shortening for ln_shortening, _ in runs})
     assert all(second - first >= SAME for first, second in itertools.pairwise(at))
-    assert all(request.pairs == pairs for request in asked)
+    assert all(set(request.seeds) <= set(range(pairs)) for request in asked)
     assert Request(0.0, 2) not in asked
     assert all(-longest - SAME <= ln_shortening <= MAX_SHORTENING + SAME for ln_shortening in at)
     assert len(rung.points) <= MAX_HORIZONS

@@ -23,6 +23,8 @@ PRIOR_CURVATURE, PRIOR_CURVATURE_SD = 0.3, 0.5
 CURVATURE_RANGE = (-1.5, 2.0)
 SLOPE_RATIO_SD = 0.25
 """Of ln(the arm's slope at the crossing / the baseline's at T): equal where an arm acts as so many times the tokens."""
+CURVATURE_DIFFERS = 0.8
+"""Standard deviation of the curvature at the arm's crossing about the baseline's at T."""
 MISFIT = 0.1
 """Standard deviation of the local law's error over kappa x^2."""
 SHARED = 0.5
@@ -51,25 +53,29 @@ def fit_crossings(
     gaps: Floats,
     pairs: Floats,
     *,
+    first: Floats | None = None,
     pair_variance: Floats,
     slope: Floats,
     slope_error: Floats,
+    curvature: Floats,
+    curvature_error: Floats,
 ) -> Crossings:
     """Fit the local law to each arm's horizons by Gauss and Newton, weighted by noise and misfit.
 
     shortenings, gaps, pairs: (arms, horizons): g = ln(T/horizon), the mean difference d in nats over that many pairs,
-    nan where the horizon is absent. pair_variance (arms,): variance of one pair's difference. slope, slope_error
-    (arms,): the baseline's kappa at T and its standard error, kappa > 0.
+    nan where the horizon is absent. first (arms, horizons): the first of each horizon's seeds, which are numbered
+    alike on all horizons and follow each other; 0 where it is not given. pair_variance (arms,): variance of one
+    pair's difference. slope, slope_error (arms,): the baseline's kappa at T and its standard error, kappa > 0.
     """
     present = np.isfinite(gaps) & (pairs > 0)
     g, d = np.where(present, shortenings, 0.0), np.where(present, gaps, 0.0)
-    noise = _noise(present, pairs, pair_variance)
+    noise = _noise(present, pairs, np.zeros_like(pairs) if first is None else first, pair_variance)
     precision = np.zeros((len(g), 3, 3))
     precision[:, 1, 1] = 1 / (SLOPE_RATIO_SD**2 + (slope_error / slope) ** 2)
-    precision[:, 2, 2] = 1 / PRIOR_CURVATURE_SD**2
+    precision[:, 2, 2] = 1 / (CURVATURE_DIFFERS**2 + curvature_error**2)
     ln_slope = np.log(slope)
-    theta = np.stack([_start(g, d, present, slope), ln_slope, np.full_like(slope, PRIOR_CURVATURE)], axis=1)
-    prior = np.stack([np.zeros_like(slope), ln_slope, np.full_like(slope, PRIOR_CURVATURE)], axis=1)
+    theta = np.stack([_start(g, d, present, slope), ln_slope, curvature], axis=1)
+    prior = np.stack([np.zeros_like(slope), ln_slope, curvature], axis=1)
     for _ in range(ITERATIONS):
         jacobian, residuals, misfit = _linearised(theta, g, d, present)
         weights = np.linalg.inv(noise + misfit)
@@ -92,13 +98,15 @@ def fit_crossings(
     return Crossings(theta[:, 0], by_noise, np.maximum(covariance - by_noise, 0.0), np.exp(theta[:, 1]))
 
 
-def _noise(present: NDArray[np.bool_], pairs: Floats, variance: Floats) -> Floats:
-    """Covariance (arms, horizons, horizons) of the mean gaps; seeds of fewer pairs are among those of more."""
-    n = np.where(present, pairs, 1.0)
-    most = np.maximum(n[:, :, None], n[:, None, :])
+def _noise(present: NDArray[np.bool_], pairs: Floats, first: Floats, variance: Floats) -> Floats:
+    """Covariance (arms, horizons, horizons) of the mean gaps: two horizons share what their common seeds do."""
+    n, start = np.where(present, pairs, 1.0), np.where(present, first, 0.0)
+    end = start + n
+    common = np.minimum(end[:, :, None], end[:, None, :]) - np.maximum(start[:, :, None], start[:, None, :])
     share: Floats = np.where(np.eye(n.shape[1], dtype=bool), 1.0, SHARED)
+    weights = share * np.maximum(common, 0.0) / (n[:, :, None] * n[:, None, :])
     both = present[:, :, None] & present[:, None, :]
-    covariance = np.where(both, share / most * np.maximum(variance, 1e-18)[:, None, None], 0.0)
+    covariance = np.where(both, weights * np.maximum(variance, 1e-18)[:, None, None], 0.0)
     absent: Floats = np.where(present, 0.0, _ABSENT)[:, :, None] * np.eye(n.shape[1])
     return np.asarray(covariance + absent, dtype=np.float64)
 

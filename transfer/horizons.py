@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from transfer.saving import MAX_SHORTENING, Crossing, RungPairs, last_crossings
+from transfer.saving import MAX_SHORTENING, NEARBY, Crossing, RungPairs, last_crossings
 
 MAX_HORIZONS = 5
 MAX_STEP = 1.2
 """In ln tokens, beyond the shortest horizon run so far: further on the slope there says little."""
 ASSUMED_SHARE = 0.3
 """The error by slope, curvature and misfit over that of pairs and text, at which no further horizon is run."""
+FIRST_LOOK = 2
+"""Pairs on a horizon where an arm is looked for; the others follow on further seeds, where it was seen to cross."""
+SURE = 0.15
+"""Standard error of a crossing, in ln tokens, up to which all pairs are made there at once."""
 NEAR_T = 0.1
 """A crossing so near T in ln tokens is looked for at T itself, where the arm has pairs already."""
 SAME = 0.02
@@ -21,10 +25,16 @@ SAME = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Pairs that an arm still needs: `pairs` of them on T e^-`ln_shortening` tokens."""
+    """Pairs that an arm still needs on T e^-`ln_shortening` tokens: `pairs` of them, on seeds from `first` on."""
 
     ln_shortening: float
     pairs: int
+    first: int = 0
+
+    @property
+    def seeds(self) -> range:
+        """Their seeds, numbered within the rung."""
+        return range(self.first, self.first + self.pairs)
 
 
 def next_request(
@@ -36,6 +46,10 @@ def next_request(
     shortest: float = MAX_SHORTENING,
 ) -> Request | None:
     """What to run next at the last of an arm's `rungs`, to have `pairs` pairs where it crosses; None when it is done.
+
+    Every pair that is made near the crossing counts, on whatever horizon, so that each seed is run there once: a first
+    look on two of them, and the others where that puts the crossing. Where slope and curvature still matter then, two
+    seeds are run there once more.
 
     `longest`: how far beyond T an arm that is worse may be run, as ln(horizon/T). `steps`: optimiser steps at T, of
     which every horizon has a whole number. `shortest`: the largest shortening to ask for, where an arm fails beyond.
@@ -62,21 +76,30 @@ def next_requests(
 def _next(
     rung: RungPairs, crossing: Crossing, pairs: int, between: tuple[float, float], steps: int | None
 ) -> Request | None:
-    if len(rung.points) >= MAX_HORIZONS:
+    tries = MAX_HORIZONS - len(rung.points)
+    if tries <= 0:
         return None
-    run = {point.ln_shortening: point.pairs for point in rung.points}
+    run = {point.ln_shortening: point.seeds for point in rung.points}
     longest, shortest = between
     wanted = min(max(crossing.shortening, longest), shortest, max(*run, 0.0) + MAX_STEP)
-    seen = crossing.nearest.pairs >= pairs
-    if seen and crossing.assumed <= ASSUMED_SHARE * (crossing.noise + crossing.text):
+    near = {seed for at, seeds in run.items() if abs(at - wanted) <= NEARBY for seed in seeds}
+    left = [seed for seed in range(pairs) if seed not in near]
+    if not left and crossing.assumed <= ASSUMED_SHARE * (crossing.noise + crossing.text):
         return None
-    if abs(wanted) < NEAR_T and run.get(0.0, 0) < pairs:
+    if abs(wanted) < NEAR_T and len(run.get(0.0, ())) < pairs:
         wanted = 0.0
-    wanted = whole_steps(wanted, steps)
+    unsure = not near and math.sqrt(crossing.noise + crossing.assumed) > SURE and tries > 1
+    seeds = range(min(FIRST_LOOK, pairs)) if unsure or not left else range(left[0], left[-1] + 1)
+    return _request(whole_steps(wanted, steps), seeds, run)
+
+
+def _request(wanted: float, seeds: range, run: Mapping[float, range]) -> Request | None:
+    """The request, in which a horizon that was run already keeps its seeds; None where it has all of them."""
     same = next((known for known in run if abs(known - wanted) < SAME), None)
     if same is None:
-        return Request(wanted, pairs)
-    return Request(same, pairs) if run[same] < pairs else None
+        return Request(wanted, len(seeds), seeds.start)
+    both = range(min(seeds.start, run[same].start), max(seeds.stop, run[same].stop))
+    return None if both == run[same] else Request(same, len(both), both.start)
 
 
 def whole_steps(ln_shortening: float, steps: int | None) -> float:

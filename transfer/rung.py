@@ -52,7 +52,7 @@ class RungMeasurement:
         self.invalid: dict[str, str] = {}
         self._again, self._trusted = again, trusted
         self._known: dict[str, RunResult] = {}
-        self._points: dict[str, dict[float, int]] = {}
+        self._points: dict[str, dict[float, range]] = {}
         self._shortest: dict[str, float] = {}
         self._text = DocumentLosses(lab.store)
         self.timing = RungTiming(lab, baseline, index, self.first_seed + TIMING, again)
@@ -67,9 +67,9 @@ class RungMeasurement:
         specs = self._own_specs()
         for arm, request in wanted:
             points = self._points.setdefault(arm.name, {})
-            points[request.ln_shortening] = max(request.pairs, points.get(request.ln_shortening, 0))
-            specs += self._baseline_specs(request.pairs, arm.name)
-            specs += self._arm_specs(arm, request.ln_shortening, request.pairs)
+            seeds = points[request.ln_shortening] = _hull(points.get(request.ln_shortening), request.seeds)
+            specs += self._baseline_specs(seeds, arm.name)
+            specs += self._arm_specs(arm, request.ln_shortening, seeds)
         # By seed: the runs of a pair are made next to each other, while the machine does the same.
         self._finish(what, sorted(specs, key=lambda spec: spec.seed))
 
@@ -108,7 +108,7 @@ class RungMeasurement:
         points = self._finished_points(arm)
         if not points and self._points[arm.name]:
             # It fails where it was first looked for, shortened: how it fares at T is not known yet.
-            at_t = Request(0.0, max(self._points[arm.name].values()))
+            at_t = Request(0.0, max(seeds.stop for seeds in self._points[arm.name].values()))
             self.measure([(arm, at_t)], f"{arm.name} at T, since it fails when it is shortened")
             points = self._finished_points(arm)
         if not points or not self._is_timed(arm):
@@ -122,10 +122,10 @@ class RungMeasurement:
     def _finished_points(self, arm: Arm) -> list[PairsAt]:
         """The arm's pairs by horizon; a horizon shorter than T on which it fails is left out, and none beyond asked."""
         points = []
-        for shortening, pairs in list(self._points[arm.name].items()):
-            base, own = self._baseline_specs(pairs, arm.name), self._arm_specs(arm, shortening, pairs)
+        for shortening, seeds in list(self._points[arm.name].items()):
+            base, own = self._baseline_specs(seeds, arm.name), self._arm_specs(arm, shortening, seeds)
             if self._all_finished(arm, own):
-                points.append(self._point(shortening, base, own))
+                points.append(self._point(shortening, base, own, seeds.start))
             elif shortening > 0:
                 del self.invalid[arm.name]
                 self._shortest[arm.name] = min(shortening / 2, self.shortest(arm))
@@ -172,9 +172,10 @@ class RungMeasurement:
                 return False
         return True
 
-    def _point(self, shortening: float, base: Sequence[RunSpec], own: Sequence[RunSpec]) -> PairsAt:
+    def _point(self, shortening: float, base: Sequence[RunSpec], own: Sequence[RunSpec], first: int = 0) -> PairsAt:
         losses = np.array([result.val_loss for result in self._results(own)])
-        return PairsAt(shortening, self._losses(base), losses, *self._text.variance(keys(base), keys(own)))
+        text = self._text.variance(keys(base), keys(own))
+        return PairsAt(shortening, self._losses(base), losses, *text, first=first)
 
     def _is_timed(self, arm: Arm) -> bool:
         """Whether the timing may be used; else the reason is in `invalid`. No other axis than seconds needs it."""
@@ -203,9 +204,9 @@ class RungMeasurement:
     def _contradicted(self, arm: Arm, ratios: Losses) -> str:
         """How the arm's own runs contradict its timing, both in CPU time; empty where they do not."""
         seconds = []
-        for shortening, pairs in self._points.get(arm.name, {}).items():
-            own = self._results(self._arm_specs(arm, shortening, pairs))
-            base = self._results(self._baseline_specs(pairs, arm.name))
+        for shortening, seeds in self._points.get(arm.name, {}).items():
+            own = self._results(self._arm_specs(arm, shortening, seeds))
+            base = self._results(self._baseline_specs(seeds, arm.name))
             seconds += [
                 (one.cpu_seconds * other.tokens / one.tokens, other.cpu_seconds)
                 for one, other in zip(own, base, strict=True)
@@ -216,9 +217,9 @@ class RungMeasurement:
 
     def _ln_flops_ratio(self, arm: Arm) -> float:
         found = [
-            (own, self._baseline_specs(pairs, arm.name)[0])
-            for shortening, pairs in self._points[arm.name].items()
-            for own in self._arm_specs(arm, shortening, pairs)
+            (own, self._baseline_specs(seeds, arm.name)[0])
+            for shortening, seeds in self._points[arm.name].items()
+            for own in self._arm_specs(arm, shortening, seeds)
             if self._known[own.run_id].flops > 0
         ]
         own, base = found[0]
@@ -236,12 +237,16 @@ class RungMeasurement:
             *self._specs(HALF, m, tokens // 2),
             *self._specs(QUARTER, m, tokens // 4),
             *self._specs(AA, 2 * self.settings.aa_pairs, tokens),
-            *self._baseline_specs(max([self.settings.pairs[0], *self._most_pairs()])),
+            *self._baseline_specs(range(max([self.settings.pairs[0], *self._most_pairs()]))),
         ]
 
     def _most_pairs(self) -> list[int]:
         """The most pairs of each arm on the rung's own seeds."""
-        return [max(points.values()) for arm, points in self._points.items() if points and not self._again.of_arm(arm)]
+        return [
+            max(seeds.stop for seeds in points.values())
+            for arm, points in self._points.items()
+            if points and not self._again.of_arm(arm)
+        ]
 
     def _specs(self, first: int, count: int, horizon: int) -> list[RunSpec]:
         purpose = "aa" if first == AA else "horizon"
@@ -249,16 +254,19 @@ class RungMeasurement:
             self._spec(self.baseline, seed, "baseline", purpose, horizon=horizon) for seed in self._seeds(first, count)
         ]
 
-    def _baseline_specs(self, pairs: int, arm: str = "") -> list[RunSpec]:
-        first = ARM_SEEDS * self._again.of_arm(arm)
-        return [self._spec(self.baseline, seed, "baseline", "pair") for seed in self._seeds(first, pairs)]
+    def _baseline_specs(self, seeds: range, arm: str = "") -> list[RunSpec]:
+        return [self._spec(self.baseline, seed, "baseline", "pair") for seed in self._pair_seeds(arm, seeds)]
 
-    def _arm_specs(self, arm: Arm, shortening: float, pairs: int) -> list[RunSpec]:
-        horizon, first = self._horizon(shortening), ARM_SEEDS * self._again.of_arm(arm.name)
+    def _arm_specs(self, arm: Arm, shortening: float, seeds: range) -> list[RunSpec]:
+        horizon = self._horizon(shortening)
         return [
             self._spec(arm.recipe, seed, arm.name, "pair", finding_id=arm.finding_id, horizon=horizon)
-            for seed in self._seeds(first, pairs)
+            for seed in self._pair_seeds(arm.name, seeds)
         ]
+
+    def _pair_seeds(self, arm: str, seeds: range) -> range:
+        """Seeds of an arm's pairs, which are numbered within the rung."""
+        return self._seeds(ARM_SEEDS * self._again.of_arm(arm) + seeds.start, len(seeds))
 
     def _horizon(self, shortening: float) -> int:
         """Tokens of a shortened run, whole steps; T itself as the rung has it."""
@@ -300,6 +308,11 @@ class RungMeasurement:
                     "No saving can be measured against it; make the baseline train there first."
                 )
         return np.array([result.val_loss for result in results])
+
+
+def _hull(known: range | None, wanted: range) -> range:
+    """All seeds from the first to the last of both."""
+    return wanted if known is None else range(min(known.start, wanted.start), max(known.stop, wanted.stop))
 
 
 def keys(specs: Sequence[RunSpec]) -> list[str]:

@@ -26,6 +26,8 @@ Method = Literal["crossing", "pairs", "baseline curve"]
 
 MAX_SHORTENING = math.log(8)
 """The shortest horizon that an arm is run on, as ln(T/horizon); one that has not crossed there saves 'at least' 7/8."""
+NEARBY = 0.2
+"""Pairs on a horizon so near the crossing, in ln tokens, count as pairs there."""
 MAX_DISTANCE = 0.5
 """Between the crossing and the nearest horizon that was run, in ln tokens: beyond it no number is given."""
 UNSEEN_SLOPE_SHARE = 1.0
@@ -45,7 +47,8 @@ class PairsAt:
     """Finished losses (pairs,) of an arm on T e^-`ln_shortening` tokens, and of the baseline on T, of the same seeds.
 
     `text_variance`: variance of the mean difference by the choice of the held-out text, in squared nats, with its
-    degrees of freedom; all pairs share that text, so that more pairs do not lower it.
+    degrees of freedom; all pairs share that text, so that more pairs do not lower it. `first`: the first of their
+    seeds, numbered within the rung; the others follow it.
     """
 
     ln_shortening: float
@@ -53,6 +56,7 @@ class PairsAt:
     arm: NDArray[np.float64]
     text_variance: float = 0.0
     text_dof: float = math.inf
+    first: int = 0
 
     def __post_init__(self) -> None:
         """Raise InputError where the losses are unpaired, empty or not finite."""
@@ -66,6 +70,11 @@ class PairsAt:
     def pairs(self) -> int:
         """Their number."""
         return len(self.arm)
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the pairs, numbered within the rung."""
+        return range(self.first, self.first + len(self.arm))
 
     @property
     def differences(self) -> NDArray[np.float64]:
@@ -110,8 +119,8 @@ class RungPairs:
 
     @property
     def pairs(self) -> int:
-        """The most pairs on any horizon."""
-        return max(point.pairs for point in self.points)
+        """Seeds that the arm was paired on, on whatever horizon."""
+        return len(set().union(*(point.seeds for point in self.points)))
 
     def with_point(self, point: PairsAt) -> "RungPairs":
         """The same with pairs on one more horizon, in the place of those that it had there."""
@@ -345,6 +354,7 @@ class _Sums:
     shortenings: NDArray[np.float64]
     gaps: NDArray[np.float64]
     pairs: NDArray[np.float64]
+    first: NDArray[np.float64]
     variance: float
     dof: float
 
@@ -352,13 +362,16 @@ class _Sums:
     def of(cls, points: Sequence[PairsAt]) -> "_Sums":
         moments = [_moments(point.differences) for point in points]
         free = sum(point.pairs - 1 for point in points)
-        repeated = sum(point.pairs > 1 for point in points)
         # Differences on two horizons and one seed share the baseline's run, so that their squares tell less than two.
-        dof = free / (1 + SHARED**2 * (repeated - 1)) if free else 0.0
+        again = sum(
+            max(_common(one, other) - 1, 0) for i, one in enumerate(points) for j, other in enumerate(points) if i != j
+        )
+        dof = free**2 / (free + SHARED**2 * again) if free else 0.0
         return cls(
             np.array([point.ln_shortening for point in points]),
             np.array([mean for mean, _ in moments]),
             np.array([float(point.pairs) for point in points]),
+            np.array([float(point.first) for point in points]),
             sum(squares for _, squares in moments) / free if free else math.nan,
             dof,
         )
@@ -373,7 +386,8 @@ class Crossing:
     """Where one arm crosses at one rung, in tokens: ln(T/T_arm), and the variances behind it.
 
     `noise` by the scatter of pairs, `text` by the held-out text, `assumed` by slope, curvature and the law's misfit;
-    `nearest`: the horizon next to it. `slope` is the arm's own there, in nats per e-fold.
+    `nearest`: the horizon next to it. `slope` is the arm's own there, in nats per e-fold; `pair_variance`: of lnS by
+    one pair there.
     """
 
     shortening: float
@@ -383,11 +397,13 @@ class Crossing:
     slope: float
     dof: float
     nearest: PairsAt
+    pair_variance: float
+    text_dof: float
 
     @property
     def terms(self) -> list[tuple[float, float]]:
         """Each variance with its degrees of freedom."""
-        return [(self.noise, self.dof), (self.text, self.nearest.text_dof), (self.assumed, ASSUMED_DOF)]
+        return [(self.noise, self.dof), (self.text, self.text_dof), (self.assumed, ASSUMED_DOF)]
 
 
 def crossings_up_the_ladder(rungs: Sequence[RungPairs]) -> list[Crossing | None]:
@@ -430,17 +446,20 @@ def _crossings(asked: Sequence[_Asked]) -> list[Crossing | None]:
     if not usable:
         return [None] * len(asked)
     width = max(len(one.rung.points) for one in usable)
-    table = np.full((3, len(usable), width), np.nan)
+    table = np.full((4, len(usable), width), np.nan)
     for row, one in enumerate(usable):
         sums = one.rung._sums
-        table[:, row, : len(sums.gaps)] = sums.shortenings, sums.gaps, sums.pairs
+        table[:, row, : len(sums.gaps)] = sums.shortenings, sums.gaps, sums.pairs, sums.first
     found = fit_crossings(
         table[0],
         table[1],
         np.nan_to_num(table[2]),
+        first=np.nan_to_num(table[3]),
         pair_variance=np.array([one.pair_variance for one in usable]),
         slope=np.array([one.slope.kappa for one in usable]),
         slope_error=np.array([one.slope.kappa_se for one in usable]),
+        curvature=np.array([one.slope.curvature for one in usable]),
+        curvature_error=np.array([one.slope.curvature_se for one in usable]),
     )
     made = iter(
         _made(one, *(float(column[row]) for column in (found.shortening, found.noise, found.assumed, found.slope)))
@@ -451,8 +470,19 @@ def _crossings(asked: Sequence[_Asked]) -> list[Crossing | None]:
 
 def _made(one: _Asked, shortening: float, noise: float, assumed: float, slope: float) -> Crossing:
     nearest = min(one.rung.points, key=lambda point: abs(point.ln_shortening - shortening))
-    text = nearest.text_variance * one.factor**2 / slope**2
-    return Crossing(shortening, noise, text, assumed, slope, one.pooled.dof, nearest)
+    near = [point for point in one.rung.points if abs(point.ln_shortening - shortening) <= NEARBY] or [nearest]
+    told = max(near, key=lambda point: point.pairs)
+    return Crossing(
+        shortening,
+        noise,
+        told.text_variance * one.factor**2 / slope**2,
+        assumed,
+        slope,
+        dof=one.pooled.dof,
+        nearest=nearest,
+        pair_variance=noise * len(set().union(*(point.seeds for point in near))),
+        text_dof=told.text_dof,
+    )
 
 
 def _saving(rung: RungPairs, axis: Axis, crossing: Crossing | None, time: TimeRatio | None) -> Saving:
@@ -483,7 +513,7 @@ def _saving(rung: RungPairs, axis: Axis, crossing: Crossing | None, time: TimeRa
         ln_speedup_se=math.sqrt(sum(variance for variance, _ in terms)),
         dof=welch_dof(terms),
         pairs=pairs,
-        pair_variance=crossing.noise * crossing.nearest.pairs,
+        pair_variance=crossing.pair_variance,
         afar=afar,
         method="crossing" if horizons > 1 or crossing.nearest.ln_shortening != 0 else "pairs",
         horizons=horizons,
@@ -517,6 +547,11 @@ def _missing(rung: RungPairs, axis: Axis, time: TimeRatio | None) -> str:
     if time is not None and not math.isfinite(time.variance):
         return "the arm was timed only once a rung, so the spread of its timing is unknown"
     return ""
+
+
+def _common(one: PairsAt, other: PairsAt) -> int:
+    """Seeds that both have."""
+    return len(range(max(one.first, other.first), min(one.seeds.stop, other.seeds.stop)))
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float]:

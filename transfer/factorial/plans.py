@@ -15,6 +15,7 @@ from transfer.crossing import SHARED
 from transfer.pair_variance import POOLED_WEIGHT
 from transfer.saving import (
     Axis,
+    Crossing,
     RungPairs,
     Saving,
     crossings_up_the_ladder,
@@ -106,15 +107,10 @@ def contribution(stack: Sequence[RungPairs], without: Sequence[RungPairs], *, ax
     first, second = (crossings_up_the_ladder(one)[-1] for one in (stack, without))
     if not saving.known or first is None or second is None:
         return saving
-    ours, theirs = first.nearest, second.nearest
-    common = min(ours.pairs, theirs.pairs)
-    if not np.array_equal(ours.baseline[:common], theirs.baseline[:common]):
-        raise InputError("The stack and the stack without a member must be paired with the same baselines.")
-    apart = ours.differences[:common] / first.slope - theirs.differences[:common] / second.slope
+    common, squares, dof = _apart(stack[-1], without[-1], first, second)
     expected = first.noise + second.noise - 2 * SHARED * math.sqrt(first.noise * second.noise)
-    own = float(apart.var(ddof=1)) / common if common > 1 else 0.0
-    noise = ((common - 1) * own + POOLED_WEIGHT * expected) / (common - 1 + POOLED_WEIGHT)
-    terms = [(noise, common - 1 + POOLED_WEIGHT / 2), *first.terms[1:], *second.terms[1:]]
+    noise = (squares / max(common, 1) + POOLED_WEIGHT * expected) / (dof + POOLED_WEIGHT)
+    terms = [(noise, dof + POOLED_WEIGHT / 2), *first.terms[1:], *second.terms[1:]]
     if axis == "seconds":
         times = [time_ratios([_blocks(one) for one in rungs])[-1] for rungs in (stack, without)]
         terms += [(time.variance, time.dof) for time in times]
@@ -122,8 +118,35 @@ def contribution(stack: Sequence[RungPairs], without: Sequence[RungPairs], *, ax
         saving,
         ln_speedup_se=math.sqrt(sum(variance for variance, _ in terms)),
         dof=welch_dof(terms),
-        pair_variance=noise * common,
+        pair_variance=noise * max(common, 1),
     )
+
+
+def _apart(ours: RungPairs, theirs: RungPairs, first: Crossing, second: Crossing) -> tuple[int, float, int]:
+    """The common seeds, the squares of e_i(stack) - e_i(without) about their means, and those squares' dof.
+
+    Of each seed the run nearest its arm's crossing counts. Seeds of different horizons have means of their own.
+    """
+    by_horizons: dict[tuple[float, float], list[float]] = {}
+    own, other = _nearest_by_seed(ours, first), _nearest_by_seed(theirs, second)
+    for seed in sorted(own.keys() & other.keys()):
+        (at, baseline, gap), (other_at, other_baseline, other_gap) = own[seed], other[seed]
+        if baseline != other_baseline:
+            raise InputError("The stack and the stack without a member must be paired with the same baselines.")
+        by_horizons.setdefault((at, other_at), []).append(gap / first.slope - other_gap / second.slope)
+    groups = [np.array(values) for values in by_horizons.values()]
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
+    return sum(map(len, groups)), squares, sum(len(values) - 1 for values in groups)
+
+
+def _nearest_by_seed(rung: RungPairs, crossing: Crossing) -> dict[int, tuple[float, float, float]]:
+    """By seed, of its horizon nearest the crossing: the shortening, the baseline's loss and the arm's gain on it."""
+    furthest_first = sorted(rung.points, key=lambda point: -abs(point.ln_shortening - crossing.shortening))
+    return {
+        seed: (point.ln_shortening, float(loss), float(gap))
+        for point in furthest_first
+        for seed, loss, gap in zip(point.seeds, point.baseline, point.differences, strict=True)
+    }
 
 
 def _blocks(rung: RungPairs) -> NDArray[np.float64]:

@@ -157,10 +157,10 @@ class _Bench:
     rng: np.random.Generator
 
     def pairs(self, request: Request, gain: float) -> PairsAt:
-        n = request.pairs
-        noise = self.rung.paired(self.common[:n], self.rng.standard_normal(n))
+        chosen = slice(request.first, request.first + request.pairs)
+        noise = self.rung.paired(self.common[chosen], self.rng.standard_normal(request.pairs))
         losses = self.rung.losses(gain - request.ln_shortening, noise)
-        return PairsAt(request.ln_shortening, self.baseline[:n], losses)
+        return PairsAt(request.ln_shortening, self.baseline[chosen], losses, first=request.first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.held_out_text import text_variance
-from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, next_request
+from transfer.horizons import FIRST_LOOK, MAX_HORIZONS, NEAR_T, Request, next_request
 from transfer.saving import MAX_SHORTENING, PairsAt, RungPairs, Saving, crossings_up_the_ladder
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
@@ -23,7 +23,6 @@ Floats = NDArray[np.float64]
 
 BASELINE = "baseline"
 HORIZON_SEEDS, AA_SEEDS = 2, 4
-FIRST_PAIRS = 2
 TRUTH_WITHIN = 0.35
 """In ln tokens about the crossing: of the bank's horizons there the truth is interpolated by a parabola."""
 MIN_SEEDS = 20
@@ -80,13 +79,13 @@ class Draw:
         means: Floats = losses[:, self.groups] @ (weights / weights.sum())
         return means
 
-    def pairs(self, arm: str, shortening: float, count: int) -> PairsAt:
-        """The first `count` pairs of an arm on one of the bank's horizons."""
-        chosen = self.seeds[:count]
+    def pairs(self, arm: str, shortening: float, wanted: range) -> PairsAt:
+        """Pairs of an arm on one of the bank's horizons, of the study's seeds in `wanted`."""
+        chosen = self.seeds[wanted.start : wanted.stop]
         base, own = (self.rung.losses[name][g][chosen] for name, g in ((BASELINE, 0.0), (arm, shortening)))
         gaps = (base - own)[:, self.groups]
         text = text_variance(gaps, self.rung.weights[self.groups])
-        return PairsAt(shortening, self.mean(base), self.mean(own), *text)
+        return PairsAt(shortening, self.mean(base), self.mean(own), *text, first=wanted.start)
 
     def slope(self, pairs: int) -> Slope:
         """The baseline's slope as a study measures it: T/4, T/2, the pairs' own runs and those of A/A."""
@@ -123,7 +122,7 @@ def measured(draws: Sequence[Draw], arm: str, pairs: int, times: Sequence[Floats
         if index and index == len(draws) - 1:
             below = crossings_up_the_ladder(ladder)[-1]
             guess = 0.0 if below is None else min(max(below.shortening, 0.0), MAX_SHORTENING)
-        first = Request(0.0, min(FIRST_PAIRS, pairs)) if guess < NEAR_T else Request(guess, pairs)
+        first = Request(0.0 if guess < NEAR_T else guess, min(FIRST_LOOK, pairs))
         ladder.append(_crossed(draw, arm, first, pairs=pairs, below=ladder, times=times[index]))
     return ladder
 
@@ -131,17 +130,18 @@ def measured(draws: Sequence[Draw], arm: str, pairs: int, times: Sequence[Floats
 def _crossed(
     draw: Draw, arm: str, first: Request, *, pairs: int, below: Sequence[RungPairs], times: Floats | None
 ) -> RungPairs:
-    start = draw.pairs(arm, draw.rung.nearest(arm, first.ln_shortening), first.pairs)
+    start = draw.pairs(arm, draw.rung.nearest(arm, first.ln_shortening), first.seeds)
     rung = RungPairs(draw.slope(pairs), (start,), times)
     for _ in range(MAX_HORIZONS):
         request = next_request([*below, rung], pairs)
         if request is None:
             break
         there = draw.rung.nearest(arm, request.ln_shortening)
-        known = {point.ln_shortening: point.pairs for point in rung.points}
-        if known.get(there, 0) >= request.pairs:
+        known = next((point.seeds for point in rung.points if point.ln_shortening == there), range(request.first, 0))
+        wanted = range(min(known.start, request.first), max(known.stop, request.seeds.stop))
+        if wanted == known:
             break
-        rung = rung.with_point(draw.pairs(arm, there, request.pairs))
+        rung = rung.with_point(draw.pairs(arm, there, wanted))
     return rung
 
 
@@ -161,7 +161,7 @@ def truth(draw: Draw, arm: str, used: int) -> Truth:
     other = Draw(
         draw.rung, draw.seeds[used:], draw.horizon_seeds, np.setdiff1d(np.arange(len(draw.rung.weights)), draw.groups)
     )
-    points = [other.pairs(arm, g, len(other.seeds)) for g in draw.rung.horizons(arm)]
+    points = [other.pairs(arm, g, range(len(other.seeds))) for g in draw.rung.horizons(arm)]
     g, gaps = (
         np.array([point.ln_shortening for point in points]),
         np.array([point.differences.mean() for point in points]),
