@@ -76,7 +76,7 @@ def test_one_rung_at_t_alone_by_hand() -> None:
     rest = 0.97
     ln_speedup = -math.log(rest) / 0.3
     data = 0.0002 / 3 / 4 / (rest * 0.4) ** 2
-    # A quarter of the slope and its own error move q, and so do .8 of curvature and its error; the law errs by .1 lnS^2.
+    # A quarter of the slope and its error move q; so do .8 of curvature and its error; the law errs by .1 lnS^2.
     by_slope = (0.1 / rest) ** 2 * (0.25**2 + 0.05**2)
     by_curvature = ((ln_speedup * rest - 0.1) / 0.3 / rest) ** 2 * (0.8**2 + 0.2**2)
     by_law = (0.1 * ln_speedup**2 / rest) ** 2
