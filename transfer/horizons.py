@@ -13,8 +13,8 @@ MAX_STEP = 1.2
 """In ln tokens, beyond the shortest horizon run so far: further on the slope there says little."""
 ASSUMED_SHARE = 0.3
 """The error by slope, curvature and misfit over that of pairs and text, at which no further horizon is run."""
-FIRST_LOOK = 2
-"""Pairs on a horizon where an arm is looked for; the others follow on further seeds, where it was seen to cross."""
+LOOK_SHARE, MIN_LOOK = 0.25, 2
+"""Of an arm's pairs, those on a horizon where it is looked for; the others follow where it was seen to cross."""
 SURE = 0.15
 """Standard error of a crossing, in ln tokens, up to which all pairs are made there at once."""
 NEAR_T = 0.1
@@ -48,8 +48,8 @@ def next_request(
     """What to run next at the last of an arm's `rungs`, to have `pairs` pairs where it crosses; None when it is done.
 
     Every pair that is made near the crossing counts, on whatever horizon, so that each seed is run there once: a first
-    look on two of them, and the others where that puts the crossing. Where slope and curvature still matter then, two
-    seeds are run there once more.
+    look on a quarter of them, and the others where that puts the crossing. Where slope and curvature still matter
+    then, a quarter of them is run there once more.
 
     `longest`: how far beyond T an arm that is worse may be run, as ln(horizon/T). `steps`: optimiser steps at T, of
     which every horizon has a whole number. `shortest`: the largest shortening to ask for, where an arm fails beyond.
@@ -89,7 +89,7 @@ def _next(
     if abs(wanted) < NEAR_T and len(run.get(0.0, ())) < pairs:
         wanted = 0.0
     unsure = not near and math.sqrt(crossing.noise + crossing.assumed) > SURE and tries > 1
-    seeds = range(min(FIRST_LOOK, pairs)) if unsure or not left else range(left[0], left[-1] + 1)
+    seeds = range(look_pairs(pairs)) if unsure or not left else range(left[0], left[-1] + 1)
     return _request(whole_steps(wanted, steps), seeds, run)
 
 
@@ -100,6 +100,11 @@ def _request(wanted: float, seeds: range, run: Mapping[float, range]) -> Request
         return Request(wanted, len(seeds), seeds.start)
     both = range(min(seeds.start, run[same].start), max(seeds.stop, run[same].stop))
     return None if both == run[same] else Request(same, len(both), both.start)
+
+
+def look_pairs(pairs: int) -> int:
+    """How many of an arm's `pairs` are made where it is looked for."""
+    return min(pairs, max(MIN_LOOK, math.ceil(LOOK_SHARE * pairs)))
 
 
 def whole_steps(ln_shortening: float, steps: int | None) -> float:

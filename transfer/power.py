@@ -25,6 +25,8 @@ POWER = {
 }
 EQUIVALENCE_SHARE = 0.25
 """Of lnS at rung 0: a change within it, up or down, is called none (docs/method.md, "Words")."""
+UNSEEN = 0.15
+"""What slope and curvature add to the variance by pairs at a crossing: half of what `horizons` leaves at most."""
 MOST_PAIRS = 10_000
 
 
@@ -45,10 +47,13 @@ class Expected:
 
 
 def pair_variance(sigma: float, kappa: float, correlation: float, s_time: float = 0.0) -> float:
-    """Variance of lnS from one pair: sigma and kappa in nats, s_time the sd of ln(time ratio), 0 for tokens."""
+    """Variance of lnS from one pair: sigma and kappa in nats, s_time the sd of ln(time ratio), 0 for tokens.
+
+    What slope and curvature add to it is allowed for, by UNSEEN.
+    """
     if not (kappa > 0 and sigma >= 0 and -1 <= correlation <= 1 and s_time >= 0):
         raise InputError("A plan needs kappa > 0, sigma >= 0, s_time >= 0 and a correlation between -1 and 1.")
-    return 2 * sigma**2 * (1 - correlation) / kappa**2 + s_time**2
+    return (1 + UNSEEN) * 2 * sigma**2 * (1 - correlation) / kappa**2 + s_time**2
 
 
 def pairs_needed(word: Settling, expected: Expected) -> int | None:

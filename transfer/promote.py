@@ -11,7 +11,7 @@ from transfer.again import Again
 from transfer.arms import Arm, Arms, Finding, make_arms
 from transfer.claim import land, no_landing
 from transfer.forecast import forecast
-from transfer.horizons import FIRST_LOOK, MAX_HORIZONS, NEAR_T, Request, next_request, whole_steps
+from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, look_pairs, next_request, whole_steps
 from transfer.members import Membership, measure_members
 from transfer.misfits import with_misfit, within_the_stack
 from transfer.pairing import pairing
@@ -151,7 +151,7 @@ class Promotion:
         """At the top, where an arm crosses is expected from the rung below: no pairs at T are spent on finding it."""
         below = crossings_up_the_ladder(self.evidence[arm.name])[-1] if self.evidence[arm.name] else None
         guess = 0.0 if below is None else min(max(below.shortening, 0.0), MAX_SHORTENING)
-        first = min(FIRST_LOOK, self.settings.pairs[-1])
+        first = look_pairs(self.settings.pairs[-1])
         return Request(whole_steps(guess, at.steps) if guess >= NEAR_T else 0.0, first)
 
     def _measure(

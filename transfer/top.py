@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transfer.arms import Arm
-from transfer.horizons import FIRST_LOOK, MAX_HORIZONS, Request, next_request, whole_steps
+from transfer.horizons import MAX_HORIZONS, Request, look_pairs, next_request, whole_steps
 from transfer.records import Records
 from transfer.rung import RungMeasurement
 from transfer.rung_baseline import BaselineAtRung
@@ -61,7 +61,7 @@ class Top:
         """
         crossing = self.crossing
         guess = 0.0 if crossing is None else min(max(crossing.shortening, 0.0), MAX_SHORTENING)
-        first = Request(whole_steps(guess, self.at.steps), min(FIRST_LOOK, self.pairs))
+        first = Request(whole_steps(guess, self.at.steps), look_pairs(self.pairs))
         wanted: dict[str, Request] = {arm.name: first for arm in arms}
         found: dict[str, RungPairs | None] = {}
         for _ in range(MAX_HORIZONS):

@@ -108,7 +108,7 @@ def count_studies(
 
 
 def _times(bank: Bank, arm: str, rng: np.random.Generator) -> list[Floats | None]:
-    if not bank.quiet:
+    if (0, arm) not in bank.quiet:
         return [None] * len(bank.rungs)
     half = TIMING_BLOCKS // 2
     return [

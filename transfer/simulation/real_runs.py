@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.held_out_text import text_variance
-from transfer.horizons import FIRST_LOOK, MAX_HORIZONS, NEAR_T, Request, next_request
+from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, look_pairs, next_request
 from transfer.saving import MAX_SHORTENING, PairsAt, RungPairs, Saving, crossings_up_the_ladder
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
@@ -122,7 +122,7 @@ def measured(draws: Sequence[Draw], arm: str, pairs: int, times: Sequence[Floats
         if index and index == len(draws) - 1:
             below = crossings_up_the_ladder(ladder)[-1]
             guess = 0.0 if below is None else min(max(below.shortening, 0.0), MAX_SHORTENING)
-        first = Request(0.0 if guess < NEAR_T else guess, min(FIRST_LOOK, pairs))
+        first = Request(0.0 if guess < NEAR_T else guess, look_pairs(pairs))
         ladder.append(_crossed(draw, arm, first, pairs=pairs, below=ladder, times=times[index]))
     return ladder
 
