@@ -85,7 +85,7 @@ def test_a_stack_is_measured_and_not_added_up(rates: ErrorRates) -> None:
     added = error_rates([alone], ladders=LADDERS, planned=False, workers=1).worlds[0].sum_of_singles
     assert added is not None
     # Nearly as often as an interval should: both share the luck of the baseline's runs, of which a sum knows nothing.
-    assert added > 0.75
+    assert added > 0.75 - 2 * error(0.75)
 
 
 def test_intervals_cover_on_curves_of_any_shape_and_by_clocks_that_err_together() -> None:
@@ -105,9 +105,8 @@ def test_every_arm_is_run_where_it_crosses() -> None:
     ladder = simulate(World((0.4, 0.3), (0.3, 0.3), 0.002, 0.5, 4), [[0.3, 0.6], [1.2, 0.2]], np.random.default_rng(4))
     for gains, rungs in zip([[0.3, 0.6], [1.2, 0.2]], ladder.evidence.values(), strict=True):
         for gain, rung in zip(gains, rungs, strict=True):
-            nearest = min(rung.points, key=lambda point: abs(point.ln_shortening - gain))
-            assert abs(nearest.ln_shortening - gain) < 0.05
-            assert nearest.pairs == 4
+            near = [point for point in rung.points if abs(point.ln_shortening - gain) < 0.05]
+            assert {seed for point in near for seed in point.seeds} == set(range(4))
 
 
 @pytest.mark.parametrize(("curve", "ahead"), [("power", -1), ("double", -1), ("transition", 1)])

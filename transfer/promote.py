@@ -110,16 +110,23 @@ class Promotion:
         return self._cross(at, going, {}, self.settings.pairs[0]) if self.settings.cross_everywhere else going
 
     def _at_horizon(self, at: RungMeasurement, going: Sequence[Arm]) -> tuple[list[Arm], dict[str, gates.Gate]]:
-        """Pairs at T, as many as the gate asks for; returns the arms that can be judged, and what the gate decided."""
-        pairs = {arm.name: self.settings.pairs[0] for arm in going}
+        """Pairs at T, and what the gate asks for; returns the arms that can be judged, and what the gate decided."""
+        wanted = [(arm, Request(0.0, self.settings.pairs[0])) for arm in going]
         while True:
-            wanted = [(arm, Request(0.0, pairs[arm.name])) for arm in going]
-            going = self._measure(at, going, wanted, f"{len(going)} arms, {max(pairs.values(), default=0)} pairs")
+            most = max((request.pairs for _, request in wanted), default=0)
+            going = self._measure(at, going, wanted, f"{len(wanted)} arms, {most} pairs")
             decisions = {arm.name: self._gate(arm, at.index) for arm in going}
-            more = {name: gate.next_pairs for name, gate in decisions.items() if gate.next_pairs is not None}
-            if not more:
+            wanted = [
+                (arm, self._more(at, arm, gate.next_pairs))
+                for arm in going
+                if (gate := decisions[arm.name]).next_pairs is not None
+            ]
+            if not wanted:
                 return list(going), decisions
-            pairs |= more
+
+    def _more(self, at: RungMeasurement, arm: Arm, pairs: int) -> Request:
+        """What tells the gate more: pairs where the arm crosses, since others at T do not tell how far that is."""
+        return self._next(at, [arm], pairs, 0.0).get(arm.name, Request(0.0, pairs))
 
     def _cross(self, at: RungMeasurement, going: Sequence[Arm], wanted: dict[str, Request], pairs: int) -> list[Arm]:
         """Run every arm where it ends at the baseline's finished loss, in steps; `wanted`: where to look first."""
