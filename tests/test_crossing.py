@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from transfer.crossing import CURVATURE_DIFFERS, PRIOR_CURVATURE, SLOPE_RATIO_SD, Crossings, fit_crossings
+from transfer.crossing_fit import CURVATURE_DIFFERS, PRIOR_CURVATURE, SLOPE_RATIO_SD, Crossings, fit_crossings
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,9 @@ from transfer.factorial.plans import (
     plan_of_combinations,
     plan_table,
 )
-from transfer.saving import PairsAt, RungPairs, Saving, savings_up_the_ladder
+from transfer.pairs import PairsAt, RungPairs
+from transfer.saving import Saving
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.slope import Noise, Slope
 
 Array = NDArray[np.float64]

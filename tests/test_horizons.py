@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transfer.crossing import MAX_SHORTENING, NEARBY, crossings_up_the_ladder
 from transfer.horizons import (
     MAX_HORIZONS,
     MAX_STEP,
@@ -18,7 +19,7 @@ from transfer.horizons import (
     next_requests,
     whole_steps,
 )
-from transfer.saving import MAX_SHORTENING, NEARBY, PairsAt, RungPairs, crossings_up_the_ladder
+from transfer.pairs import PairsAt, RungPairs
 from transfer.slope import Noise, Slope
 
 SLOPE = Slope(0.4, 0.02, 0.3, 0.2, Noise(0.004, 9))

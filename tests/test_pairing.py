@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transfer.pairing import pairing
-from transfer.saving import PairsAt, RungPairs
+from transfer.pairs import PairsAt, RungPairs
 from transfer.slope import Noise, Slope
 
 

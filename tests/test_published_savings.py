@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from transfer.forecast import forecast
-from transfer.saving import Axis, PairsAt, RungPairs, Saving, savings_up_the_ladder
+from transfer.pairs import PairsAt, RungPairs
+from transfer.saving import Axis, Saving
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.slope import LN_2, Noise, Slope, fit_slope
 
 FOLDER = os.environ.get("SCALEPROOF_PUBLISHED", "")

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from transfer.forecast import forecast
+from transfer.pairs import PairsAt, RungPairs
 from transfer.planning.choice import Choice, Chosen
 from transfer.planning.ladders import Effort, planned_pairs, planned_slope
 from transfer.planning.recommend import FRONTIER, Recommendation, recommend
 from transfer.planning.words import chance_of, right_word
 from transfer.planning.world import RecommenderSettings
-from transfer.saving import PairsAt, RungPairs, Saving, savings_up_the_ladder
+from transfer.saving import Saving
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.slope import LN_2, fit_slope, pooled_noise
 from transfer.words import judge
 

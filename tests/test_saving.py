@@ -7,20 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from data.errors import InputError
-from transfer.saving import (
-    MAX_SHORTENING,
-    Axis,
-    Crossing,
-    PairsAt,
-    RungPairs,
-    Saving,
-    crossings_up_the_ladder,
-    delta_of,
-    difference,
-    last_crossings,
-    savings_of_arms,
-    savings_up_the_ladder,
-)
+from transfer.crossing import MAX_SHORTENING, Crossing, crossings_up_the_ladder, last_crossings
+from transfer.pairs import PairsAt, RungPairs
+from transfer.saving import Axis, Saving, delta_of, difference
+from transfer.saving_estimate import savings_of_arms, savings_up_the_ladder
 from transfer.slope import Noise, Slope
 
 NOISE = Noise(0.02, 9)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from transfer.forecast import forecast
 from transfer.power import margin_of
-from transfer.saving import savings_up_the_ladder
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.simulation.counts import WORDS, count_block, planned_pairs, right_word
 from transfer.simulation.error_rates import MIX, UNTUNED, ErrorRates, LadderWorld, error_rates
 from transfer.simulation.ladders import Curve, World, cpu, simulate, simulate_arms

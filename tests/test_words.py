@@ -4,8 +4,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from transfer.pairs import PairsAt, RungPairs
 from transfer.power import margin_of
-from transfer.saving import PairsAt, RungPairs, Saving, difference
+from transfer.saving import Saving, difference
 from transfer.slope import Noise, Slope
 from transfer.student import quantile
 from transfer.words import Column, Interval, Verdict, Word, choose_word, holm, judge, judge_columns

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from transfer.arms import Arm, Arms, without
+from transfer.crossing import Crossing, crossings_up_the_ladder
 from transfer.landing import Landing, judge_landing, landing_margin, landing_tokens
 from transfer.members import Membership
 from transfer.records import Records
-from transfer.saving import Crossing, Saving, crossings_up_the_ladder, saved, savings_up_the_ladder
+from transfer.saving import Saving, saved
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.top import Top
 from transfer.words import STACK
 

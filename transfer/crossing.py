@@ -1,133 +1,143 @@
-"""Where an arm crosses: the horizon on which it ends at the baseline's finished loss at T, and its error.
+"""Where an arm crosses at each rung of a ladder: the horizon on which it ends at the baseline's finished loss at T.
 
-An arm that is run to its end on T e^-g tokens ends d(g) nats below the baseline's run on T tokens of the same seed. The
-saving is 1 - e^-g* with d(g*) = 0. Near the crossing, with x = g* - g,
-
-    d(g) = kappa (1 - e^(-b x))/b + error
-
-kappa is the arm's own slope there, b its curvature of either sign. Both have priors, for few horizons hardly tell them;
-both enter in second order where a horizon lies near the crossing. The law is local: its misfit grows as x^2, so that
-distant horizons count little. Derivation and counts: docs/method.md.
+The fit at one rung: transfer/crossing_fit.py. What pairing gains is pooled over the rungs. Formulas: docs/method.md.
 """
 
-from __future__ import annotations
-
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from transfer.crossing_fit import fit_crossings
+from transfer.pair_variance import POOLED_WEIGHT, PooledSpread, pooled_spreads
+from transfer.pairs import PairsAt, RungPairs
+from transfer.slope import Slope
 
-PRIOR_CURVATURE, PRIOR_CURVATURE_SD = 0.3, 0.5
-CURVATURE_RANGE = (-1.5, 2.0)
-SLOPE_RATIO_SD = 0.25
-"""Of ln(the arm's slope at the crossing / the baseline's at T): equal where an arm acts as so many times the tokens."""
-CURVATURE_DIFFERS = 0.8
-"""Standard deviation of the curvature at the arm's crossing about the baseline's at T."""
-MISFIT = 0.1
-"""Standard deviation of the local law's error over kappa x^2."""
-SHARED = 0.5
-"""Correlation of an arm's differences on two horizons and one seed: they share the baseline's run."""
-MAX_REACH = 3.0
-ITERATIONS = 25
-_ABSENT = 1e12
+MAX_SHORTENING = math.log(8)
+"""The shortest horizon that an arm is run on, as ln(T/horizon); one that has not crossed there saves 'at least' 7/8."""
+NEARBY = 0.2
+"""Pairs on a horizon so near the crossing, in ln tokens, count as pairs there."""
+ASSUMED_DOF = 30.0
+"""Degrees of freedom of the errors that come from priors: their constants were settled on a few dozen curves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crossings:
-    """Estimates of many arms at once, each of shape (arms,).
+class Crossing:
+    """Where one arm crosses at one rung, in tokens: ln(T/T_arm), and the variances behind it.
 
-    `shortening`: g* = ln(T/T_arm). `noise`: its variance by the scatter of pairs; `assumed`: by slope, curvature and
-    the law's misfit. `slope`: kappa at the crossing, in nats per e-fold of tokens.
+    `noise` by the scatter of pairs, `text` by the held-out text, `assumed` by slope, curvature and the law's misfit;
+    `nearest`: the horizon next to it. `slope` is the arm's own there, in nats per e-fold; `pair_variance`: of lnS by
+    one pair there.
     """
 
-    shortening: Floats
-    noise: Floats
-    assumed: Floats
-    slope: Floats
+    shortening: float
+    noise: float
+    text: float
+    assumed: float
+    slope: float
+    dof: float
+    nearest: PairsAt
+    pair_variance: float
+    text_dof: float
+
+    @property
+    def terms(self) -> list[tuple[float, float]]:
+        """Each variance with its degrees of freedom."""
+        return [(self.noise, self.dof), (self.text, self.text_dof), (self.assumed, ASSUMED_DOF)]
 
 
-def fit_crossings(
-    shortenings: Floats,
-    gaps: Floats,
-    pairs: Floats,
-    *,
-    first: Floats | None = None,
-    pair_variance: Floats,
-    slope: Floats,
-    slope_error: Floats,
-    curvature: Floats,
-    curvature_error: Floats,
-) -> Crossings:
-    """Fit the local law to each arm's horizons by Gauss and Newton, weighted by noise and misfit.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One arm at one rung, what pairing gains there, and how many times noisier its runs are supposed to be."""
 
-    shortenings, gaps, pairs: (arms, horizons): g = ln(T/horizon), the mean difference d in nats over that many pairs,
-    nan where the horizon is absent. first (arms, horizons): the first of each horizon's seeds, which are numbered
-    alike on all horizons and follow each other; 0 where it is not given. pair_variance (arms,): variance of one
-    pair's difference. slope, slope_error (arms,): the baseline's kappa at T and its standard error, kappa > 0.
+    rung: RungPairs
+    pooled: PooledSpread
+    factor: float
+
+    @property
+    def slope(self) -> Slope:
+        return self.rung.slope if self.factor == 1 else self.rung.slope.noisier(self.factor)
+
+    @property
+    def pair_variance(self) -> float:
+        """Variance of one pair's difference, in squared nats: the rung's own, mixed with the ladder's."""
+        sums, borrowed = self.rung.sums, POOLED_WEIGHT * self.pooled.ratio * self.slope.noise.sigma**2
+        own = sums.dof * sums.variance * self.factor**2 if sums.dof else 0.0
+        return (own + borrowed) / (sums.dof + POOLED_WEIGHT)
+
+
+def crossings_of_arms(
+    arms: Sequence[Sequence[RungPairs]], *, noise_factors: Sequence[Sequence[float]] = ()
+) -> list[list[Crossing | None]]:
+    """Where each arm crosses at each of its rungs, lowest first, by one fit for all; None where there is no slope.
+
+    `noise_factors`, by arm and rung: how many times noisier than their sigma runs are supposed to be.
     """
-    present = np.isfinite(gaps) & (pairs > 0)
-    g, d = np.where(present, shortenings, 0.0), np.where(present, gaps, 0.0)
-    noise = _noise(present, pairs, np.zeros_like(pairs) if first is None else first, pair_variance)
-    precision = np.zeros((len(g), 3, 3))
-    precision[:, 1, 1] = 1 / (SLOPE_RATIO_SD**2 + (slope_error / slope) ** 2)
-    precision[:, 2, 2] = 1 / (CURVATURE_DIFFERS**2 + curvature_error**2)
-    ln_slope = np.log(slope)
-    theta = np.stack([_start(g, d, present, slope), ln_slope, curvature], axis=1)
-    prior = np.stack([np.zeros_like(slope), ln_slope, curvature], axis=1)
-    for _ in range(ITERATIONS):
-        jacobian, residuals, misfit = _linearised(theta, g, d, present)
-        weights = np.linalg.inv(noise + misfit)
-        pull = np.swapaxes(jacobian, 1, 2) @ weights
-        information = pull @ jacobian + precision
-        force = (pull @ residuals[..., None])[..., 0] - (precision @ (theta - prior)[..., None])[..., 0]
-        step = np.linalg.solve(information, force[..., None])[..., 0]
-        theta = theta + np.clip(step, -0.5, 0.5)
-        theta[:, 2] = np.clip(theta[:, 2], *CURVATURE_RANGE)
-        # Near the curve's floor no shortening is long enough: further than the law reaches none is told from another.
-        theta[:, 0] = np.clip(theta[:, 0], g.min(1) - MAX_REACH, g.max(1) + MAX_REACH)
-        if np.abs(step).max() < 1e-7:
-            break
-    jacobian, _, misfit = _linearised(theta, g, d, present)
-    weights = np.linalg.inv(noise + misfit)
-    pull = np.swapaxes(jacobian, 1, 2) @ weights
-    gain = np.linalg.solve(pull @ jacobian + precision, pull)[:, 0]
-    covariance = np.linalg.inv(pull @ jacobian + precision)[:, 0, 0]
-    by_noise = np.einsum("ai,aij,aj->a", gain, np.where(present[:, :, None] & present[:, None, :], noise, 0.0), gain)
-    return Crossings(theta[:, 0], by_noise, np.maximum(covariance - by_noise, 0.0), np.exp(theta[:, 1]))
+    factors = [list(own) for own in noise_factors] or [[] for _ in arms]
+    asked = [
+        _Asked(rung, spread, factor)
+        for rungs, own in zip(arms, factors, strict=True)
+        for rung, spread, factor in zip(rungs, _pooled(rungs), own or [1.0] * len(rungs), strict=True)
+    ]
+    crossings = iter(_crossings(asked))
+    return [[next(crossings) for _ in rungs] for rungs in arms]
 
 
-def _noise(present: NDArray[np.bool_], pairs: Floats, first: Floats, variance: Floats) -> Floats:
-    """Covariance (arms, horizons, horizons) of the mean gaps: two horizons share what their common seeds do."""
-    n, start = np.where(present, pairs, 1.0), np.where(present, first, 0.0)
-    end = start + n
-    common = np.minimum(end[:, :, None], end[:, None, :]) - np.maximum(start[:, :, None], start[:, None, :])
-    share: Floats = np.where(np.eye(n.shape[1], dtype=bool), 1.0, SHARED)
-    weights = share * np.maximum(common, 0.0) / (n[:, :, None] * n[:, None, :])
-    both = present[:, :, None] & present[:, None, :]
-    covariance = np.where(both, weights * np.maximum(variance, 1e-18)[:, None, None], 0.0)
-    absent: Floats = np.where(present, 0.0, _ABSENT)[:, :, None] * np.eye(n.shape[1])
-    return np.asarray(covariance + absent, dtype=np.float64)
+def crossings_up_the_ladder(rungs: Sequence[RungPairs]) -> list[Crossing | None]:
+    """Where one arm crosses at each rung, lowest first; None where the baseline has no slope."""
+    return crossings_of_arms([rungs])[0]
 
 
-def _start(g: Floats, d: Floats, present: NDArray[np.bool_], slope: Floats) -> Floats:
-    """From the horizon with the smallest gap, along the baseline's slope."""
-    nearest = np.argmin(np.where(present, np.abs(d), np.inf), axis=1)
-    rows = np.arange(len(g))
-    start: Floats = g[rows, nearest] + np.clip(d[rows, nearest] / slope, -1.0, 1.0)
-    return start
+def last_crossings(arms: Sequence[Sequence[RungPairs]]) -> list[Crossing | None]:
+    """Where each of many arms crosses at its last rung, what pairing gains being pooled over its rungs."""
+    return _crossings([_Asked(rungs[-1], _pooled(rungs)[-1], 1.0) for rungs in arms])
 
 
-def _linearised(theta: Floats, g: Floats, d: Floats, present: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """Jacobian (arms, horizons, 3) by (g*, ln kappa, b), residuals, and the misfit's covariance."""
-    b = np.where(np.abs(theta[:, 2]) < 1e-4, 1e-4, theta[:, 2])[:, None]
-    kappa = np.exp(theta[:, 1])[:, None]
-    x = np.clip(theta[:, :1] - g, -MAX_REACH, MAX_REACH)
-    falling = np.exp(-b * x)
-    drop = -np.expm1(-b * x) / b
-    jacobian = np.stack([kappa * falling, kappa * drop, kappa * (x * falling - drop) / b], axis=2)
-    jacobian = np.where(present[:, :, None], jacobian, 0.0)
-    residuals: Floats = np.where(present, d - kappa * drop, 0.0)
-    misfit = np.where(present, MISFIT * kappa * x**2, 0.0)
-    return jacobian, residuals, np.asarray((misfit**2)[:, :, None] * np.eye(g.shape[1]), dtype=np.float64)
+def _pooled(rungs: Sequence[RungPairs]) -> list[PooledSpread]:
+    return pooled_spreads([rung.sums.spread(rung.slope.noise) for rung in rungs])
+
+
+def _crossings(asked: Sequence[_Asked]) -> list[Crossing | None]:
+    """Where each crosses, by one fit for all; None where the baseline has no slope."""
+    usable = [one for one in asked if one.slope.usable]
+    if not usable:
+        return [None] * len(asked)
+    width = max(len(one.rung.points) for one in usable)
+    table = np.full((4, len(usable), width), np.nan)
+    for row, one in enumerate(usable):
+        sums = one.rung.sums
+        table[:, row, : len(sums.gaps)] = sums.shortenings, sums.gaps, sums.pairs, sums.first
+    found = fit_crossings(
+        table[0],
+        table[1],
+        np.nan_to_num(table[2]),
+        first=np.nan_to_num(table[3]),
+        pair_variance=np.array([one.pair_variance for one in usable]),
+        slope=np.array([one.slope.kappa for one in usable]),
+        slope_error=np.array([one.slope.kappa_se for one in usable]),
+        curvature=np.array([one.slope.curvature for one in usable]),
+        curvature_error=np.array([one.slope.curvature_se for one in usable]),
+    )
+    made = iter(
+        _made(one, *(float(column[row]) for column in (found.shortening, found.noise, found.assumed, found.slope)))
+        for row, one in enumerate(usable)
+    )
+    return [next(made) if one.slope.usable else None for one in asked]
+
+
+def _made(one: _Asked, shortening: float, noise: float, assumed: float, slope: float) -> Crossing:
+    nearest = min(one.rung.points, key=lambda point: abs(point.ln_shortening - shortening))
+    near = [point for point in one.rung.points if abs(point.ln_shortening - shortening) <= NEARBY] or [nearest]
+    told = max(near, key=lambda point: point.pairs)
+    return Crossing(
+        shortening,
+        noise,
+        told.text_variance * one.factor**2 / slope**2,
+        assumed,
+        slope,
+        dof=one.pooled.dof,
+        nearest=nearest,
+        pair_variance=noise * len(set().union(*(point.seeds for point in near))),
+        text_dof=told.text_dof,
+    )

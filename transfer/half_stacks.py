@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.arms import Arm, Arms, Finding, without
+from transfer.crossing import crossings_up_the_ladder
 from transfer.factorial.analysis import PlanAnalysis, analyse_plan
 from transfer.factorial.plans import FIRST_ROWS, fold_over, plackett_burman
 from transfer.horizons import whole_steps
-from transfer.saving import Axis, RungPairs, Saving, crossings_up_the_ladder
+from transfer.pairs import RungPairs
+from transfer.saving import Axis, Saving
 from transfer.top import Top
 from transfer.words import STACK
 

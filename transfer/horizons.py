@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from transfer.saving import MAX_SHORTENING, NEARBY, Crossing, RungPairs, last_crossings
+from transfer.crossing import MAX_SHORTENING, NEARBY, Crossing, last_crossings
+from transfer.pairs import RungPairs
 
 MAX_HORIZONS = 5
 MAX_STEP = 1.2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer.saving import RungPairs
+from transfer.pairs import RungPairs
 
 ASSUMED_CORRELATION = 0.5
 MAX_CORRELATION = 0.95  # few pairs can look perfectly correlated, and no plan should rest on that

@@ -10,23 +10,18 @@ from transfer import gates
 from transfer.again import Again
 from transfer.arms import Arm, Arms, Finding, make_arms
 from transfer.claim import land, no_landing
+from transfer.crossing import MAX_SHORTENING, crossings_up_the_ladder
 from transfer.forecast import forecast
 from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, look_pairs, next_request, whole_steps
 from transfer.members import Membership, measure_members
 from transfer.misfits import with_misfit, within_the_stack
 from transfer.pairing import pairing
+from transfer.pairs import RungPairs
 from transfer.records import AXES, Records
 from transfer.rung import RungMeasurement
 from transfer.rung_baseline import BaselineAtRung
-from transfer.saving import (
-    MAX_SHORTENING,
-    Axis,
-    RungPairs,
-    Saving,
-    crossings_up_the_ladder,
-    delta_of,
-    savings_up_the_ladder,
-)
+from transfer.saving import Axis, Saving, delta_of
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.settings import TransferSettings
 from transfer.slope import LN_2
 from transfer.spared import flops_above

@@ -14,9 +14,11 @@ from transfer.forecast import Forecast
 from transfer.gates import Gate
 from transfer.landing import Landing
 from transfer.pairing import Pairing
+from transfer.pairs import RungPairs
 from transfer.power import POWER, smallest_visible_saving
 from transfer.rung_baseline import BaselineAtRung
-from transfer.saving import Axis, RungPairs, Saving, saved, savings_up_the_ladder
+from transfer.saving import Axis, Saving, saved
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.settings import TransferSettings
 from transfer.words import Verdict
 

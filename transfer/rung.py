@@ -15,11 +15,12 @@ from scaling.runs import RunResult, RunSpec
 from transfer import aa
 from transfer.again import Again
 from transfer.arms import Arm
+from transfer.crossing import MAX_SHORTENING
 from transfer.horizons import Request
+from transfer.pairs import PairsAt, RungPairs
 from transfer.rung_baseline import BaselineAtRung
 from transfer.rung_text import DocumentLosses
 from transfer.rung_timing import RungTiming
-from transfer.saving import MAX_SHORTENING, PairsAt, RungPairs
 from transfer.settings import TransferSettings
 from transfer.slope import Slope, fit_slope, pooled_noise
 from transfer.timing import MIN_SECONDS, contradiction

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transfer.arms import Arm
+from transfer.crossing import MAX_SHORTENING, Crossing, crossings_up_the_ladder
 from transfer.horizons import MAX_HORIZONS, Request, look_pairs, next_request, whole_steps
+from transfer.pairs import RungPairs
 from transfer.records import Records
 from transfer.rung import RungMeasurement
 from transfer.rung_baseline import BaselineAtRung
-from transfer.saving import (
-    MAX_SHORTENING,
-    Axis,
-    Crossing,
-    RungPairs,
-    Saving,
-    crossings_up_the_ladder,
-    savings_up_the_ladder,
-)
+from transfer.saving import Axis, Saving
+from transfer.saving_estimate import savings_up_the_ladder
 
 
 @dataclass(frozen=True, slots=True)

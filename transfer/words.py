@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from transfer.pairs import RungPairs
 from transfer.power import ALPHA, POWER, margin_of, pairs_for
-from transfer.saving import Axis, RungPairs, Saving, delta_of, difference, saved, savings_of_arms
+from transfer.saving import Axis, Saving, delta_of, difference, saved
+from transfer.saving_estimate import savings_of_arms
 
 Word = Literal["transfers", "gains", "grows", "shrinks", "vanishes", "reverses", "harmful", "inconclusive", "invalid"]
 GAIN_WORDS: tuple[Word, ...] = ("transfers", "gains", "grows", "shrinks")

@@ -11,17 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InputError
-from transfer.crossing import SHARED
+from transfer.crossing import Crossing, crossings_up_the_ladder
+from transfer.crossing_fit import SHARED
 from transfer.pair_variance import POOLED_WEIGHT
-from transfer.saving import (
-    Axis,
-    Crossing,
-    RungPairs,
-    Saving,
-    crossings_up_the_ladder,
-    difference,
-    savings_up_the_ladder,
-)
+from transfer.pairs import RungPairs
+from transfer.saving import Axis, Saving, difference
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.student import welch_dof
 from transfer.timing import time_ratios
 

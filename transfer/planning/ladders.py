@@ -12,8 +12,10 @@ from itertools import combinations, product
 import numpy as np
 
 from scaling.laws.inputs import FLOPS_PER_PARAM_TOKEN
+from transfer.pairs import PairsAt, RungPairs
 from transfer.planning.world import Design, Floats, RecommenderSettings
-from transfer.saving import Axis, PairsAt, RungPairs, savings_up_the_ladder
+from transfer.saving import Axis
+from transfer.saving_estimate import savings_up_the_ladder
 from transfer.slope import Noise, Slope, fit_slope
 
 OUTER_HORIZONS = (0.5, 2.0)

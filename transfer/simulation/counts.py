@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from transfer.aa import check
 from transfer.power import POWER, Expected, Settling, pair_variance, pairs_for, pairs_needed
-from transfer.saving import Saving, difference, savings_of_arms
+from transfer.saving import Saving, difference
+from transfer.saving_estimate import savings_of_arms
 from transfer.simulation.ladders import Ladder, simulate_arms
 from transfer.simulation.worlds import LadderWorld
 from transfer.words import STACK, Word, judge

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InputError
+from transfer.bent_line import drop
 from transfer.horizons import MAX_HORIZONS, Request, next_requests
-from transfer.saving import PairsAt, RungPairs
+from transfer.pairs import PairsAt, RungPairs
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
 Floats = NDArray[np.float64]
@@ -185,17 +186,16 @@ class _Rung:
     def _drop(self, x: float) -> float:
         """How far the loss falls from T to e^x T, in units of kappa."""
         if self.curve == "double":
-            return sum(share * _drop(x, b) for share, b in DOUBLE)
+            return sum(share * float(drop(np.array(x), np.array(b))) for share, b in DOUBLE)
         if self.curve == "transition":
             here, there = (1 / (1 + math.exp(-(ln - TRANSITION_AT) / TRANSITION_WIDTH)) for ln in (0.0, x))
             steepness = here * (1 - here) / TRANSITION_WIDTH
             share = TRANSITION_SHARE
-            return share * (there - here) / steepness + (1 - share) * _drop(x, self.curvature)
-        return _drop(x, self.curvature)
+            return share * (there - here) / steepness + (1 - share) * self._power(x)
+        return self._power(x)
+
+    def _power(self, x: float) -> float:
+        return float(drop(np.array(x), np.array(self.curvature)))
 
     def paired(self, common: Floats, own: Floats) -> Floats:
         return math.sqrt(self.correlation) * common + math.sqrt(1 - self.correlation) * own
-
-
-def _drop(x: float, b: float) -> float:
-    return x if b == 0 else -math.expm1(-b * x) / b

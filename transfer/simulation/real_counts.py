@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search import keep
+from transfer.crossing import crossings_up_the_ladder
 from transfer.landing import judge_landing, landing_margin
-from transfer.saving import Axis, RungPairs, Saving, crossings_up_the_ladder, savings_of_arms
+from transfer.pairs import RungPairs
+from transfer.saving import Axis, Saving
+from transfer.saving_estimate import savings_of_arms
 from transfer.simulation.real_runs import BASELINE, BankRung, Draw, Truth, holds, measured, truth
 from transfer.timing import time_ratios
 from transfer.words import STACK, Word, judge

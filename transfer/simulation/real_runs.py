@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.crossing import MAX_SHORTENING, crossings_up_the_ladder
 from transfer.held_out_text import text_variance
 from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, look_pairs, next_request
-from transfer.saving import MAX_SHORTENING, PairsAt, RungPairs, Saving, crossings_up_the_ladder
+from transfer.pairs import PairsAt, RungPairs
+from transfer.saving import Saving
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
 Floats = NDArray[np.float64]
