@@ -144,8 +144,8 @@ class SimulatedLaunch:
         writer.append("run", **row)
 
 
-def ladder(rungs: int = 3) -> Ladder:
-    sizes = [{"depth": 1, "width": 16 + 16 * k, "tokens": 8_000 * (k + 1)} for k in range(rungs + 1)]
+def ladder(rungs: int = 3, tokens: int = 8_000) -> Ladder:
+    sizes = [{"depth": 1, "width": 16 + 16 * k, "tokens": tokens * (k + 1)} for k in range(rungs + 1)]
     named = [{"name": f"r{k}", "context": 8, "batch_size": 4, **size} for k, size in enumerate(sizes)]
     return parse_ladder({"name": "simulated", "rungs": named[:-1], "target": named[-1]})
 
@@ -163,8 +163,8 @@ class Bench:
     ladder: Ladder
 
     @classmethod
-    def make(cls, folder: Path, world: World, rungs: int = 3) -> "Bench":
-        return cls(Study.create(folder, {}), world, ladder(rungs))
+    def make(cls, folder: Path, world: World, rungs: int = 3, tokens: int = 8_000) -> "Bench":
+        return cls(Study.create(folder, {}), world, ladder(rungs, tokens))
 
     def promote(
         self,

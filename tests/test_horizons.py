@@ -167,7 +167,7 @@ def test_pairs_all_count_where_they_were_made_near_the_crossing() -> None:
     (at_once,) = crossings_up_the_ladder([Arm(0.5, scatter=0.02).run((0.5, 8))])
     assert crossing is not None
     assert at_once is not None
-    assert crossing.noise == pytest.approx(at_once.noise, rel=0.2)
+    assert crossing.noise == pytest.approx(at_once.noise, rel=0.4)
     # Too far off, the seeds of the first look are run again with the others.
     request = next_request([Arm(0.5, scatter=0.001).run((0.0, 2), (0.25, 2))], 8)
     assert request is not None
@@ -206,6 +206,34 @@ def test_arms_asked_together_are_told_the_same_as_alone() -> None:
         if ours is not None and theirs is not None:
             assert ours.ln_shortening == pytest.approx(theirs.ln_shortening, abs=1e-5)
             assert ours.pairs == theirs.pairs
+
+
+def test_no_horizon_lies_beyond_where_the_arm_may_be_run() -> None:
+    # 10 steps: T/8 is 1.25 of them, so 2 are run; 4 steps: nearest to half of ln(4/3), where it failed, is ln(4/3).
+    assert next_request([Arm(3.0).run((0.0, 2), (1.2, 2))], 8, steps=10) == Request(math.log(5), 2)
+    assert whole_steps(0.15, 4, math.log(4 / 3) / 2) == 0
+    assert next_request([Arm(0.4, scatter=0.01).run((0.0, 2))], 4, steps=4, shortest=0.14) == Request(0.0, 4)
+
+
+@given(st.floats(0.0, 3.0), st.integers(1, 300), st.floats(0.0, 2.1))
+def test_whole_steps_stay_within_the_bound(ln_shortening: float, steps: int, shortest: float) -> None:
+    assert whole_steps(ln_shortening, steps, shortest) <= shortest + 1e-6
+
+
+def test_of_few_steps_the_nearest_horizon_gets_all_pairs() -> None:
+    # Of three steps one is left at most; the crossing lies further, and no horizon comes nearer.
+    assert next_request([Arm(1.7).run((math.log(3), 2))], 8, steps=3) == Request(math.log(3), 8)
+
+
+def test_a_horizon_is_filled_even_where_no_other_may_follow() -> None:
+    horizons = [(0.0, 2), (0.44, 8), (1.05, 2), (1.4, 8), (1.64, 2)]
+    assert next_request([Arm(1.67).run(*horizons)], 8) == Request(1.64, 8)
+
+
+def test_a_crossing_near_t_is_looked_at_although_all_seeds_ran_beside_it() -> None:
+    request = next_request([Arm(0.08).run((0.0, 2), (0.19, 8))], 8)
+    assert request is not None
+    assert request.ln_shortening == pytest.approx(0.08, abs=0.02)
 
 
 ARMS = st.builds(

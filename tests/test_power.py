@@ -10,7 +10,7 @@ from transfer.power import Expected, Settling, pair_variance, pairs_for, pairs_n
 
 
 def test_variance_of_a_pair_by_hand() -> None:
-    assert pair_variance(0.03, 0.5, 0.9, 0.01) == pytest.approx(1.15 * 2 * 0.0009 * 0.1 / 0.25 + 0.0001)
+    assert pair_variance(0.03, 0.5, 0.9, 0.01) == pytest.approx(1.3 * 2 * 0.0009 * 0.1 / 0.25 + 0.0001)
 
 
 @pytest.mark.parametrize(("effect", "variance"), [(0.05, 0.002), (0.02, 0.004), (1.0, 1e-9)])

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from simulated_launch import BASELINE, Bench, Gain, KilledError, World, finding
 
+from data.errors import InputError
 from scaling.runs import RunSpec
 from transfer.again import Again
+from transfer.settings import TransferSettings
 
 CONSTANT, VANISHING, HARMFUL = ("weight_decay", 0.2), ("beta1", 0.85), ("beta2", 0.97)
 KNOBS = [
@@ -387,8 +389,49 @@ def test_an_arm_that_fails_only_when_it_is_shortened_is_judged_by_its_other_hori
     def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
         return bool(knobs) and spec.horizon < 0.9 * 8_000 * (spec.rung_index + 1)
 
-    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15)}, diverges=diverges), rungs=2)
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15)}, sigma=0.001, diverges=diverges), rungs=2)
     verdict = bench.promote(FINDINGS[1:2], landing_pairs=5)["alone:constant"]
     assert verdict.word in ("transfers", "gains")
     saving = bench.row("select * from savings where arm = 'alone:constant' and rung = 1 and axis = 'tokens'")
     assert saving["saving_low"] < 1 - math.exp(-0.15) < saving["saving_high"]
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5])
+def test_an_arm_that_fails_when_shortened_ends_whatever_the_steps(tmp_path: Path, steps: int) -> None:
+    # Of so few steps half of a shortening is the shortening itself again.
+    def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
+        return bool(knobs) and spec.horizon < spec.setting.ladder.rungs[spec.rung_index].tokens
+
+    noisy = World({CONSTANT: always(0.3)}, sigma=0.05, correlation=0.0, diverges=diverges)
+    bench = Bench.make(tmp_path / "study", noisy, rungs=2, tokens=32 * steps)
+    bench.promote(FINDINGS[1:2], pairs=(2, 4, 8), axis="tokens", landing_pairs=5)
+    made = bench.rows("select distinct horizon from runs where arm = 'alone:constant' and status = 'finished'")
+    assert {row["horizon"] for row in made} <= {32 * steps, 64 * steps}
+    pairs = bench.rows("select pairs from savings where arm = 'alone:constant' and axis = 'tokens' order by rung")
+    assert pairs[-1]["pairs"] == 8
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 7])
+def test_an_arm_that_fails_on_one_seed_is_invalid_whichever_that_is(tmp_path: Path, seed: int) -> None:
+    def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
+        return bool(knobs) and spec.rung_index == 1 and spec.purpose == "pair" and spec.seed % 10_000 == seed + 1
+
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(2.0, 0.7)}, diverges=diverges), rungs=2)
+    verdict = bench.promote(FINDINGS[1:2], pairs=(2, 4, 8), axis="tokens", landing_pairs=5)["alone:constant"]
+    assert verdict.word == "invalid"
+    assert "the arm diverged while the baseline finished" in verdict.reason
+
+
+def test_an_arm_that_fails_beyond_t_keeps_what_it_did_at_t(tmp_path: Path) -> None:
+    def diverges(spec: RunSpec, knobs: Mapping[str, float]) -> bool:
+        return bool(knobs) and spec.horizon > spec.setting.ladder.rungs[spec.rung_index].tokens
+
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.3, -0.3)}, diverges=diverges), rungs=2)
+    verdict = bench.promote(FINDINGS[1:2], run_beyond=True, axis="tokens", landing_pairs=5)["alone:constant"]
+    assert verdict.word == "reverses"
+
+
+@pytest.mark.parametrize("pairs", [[8, 2], [2, 2], [2, 500]])
+def test_numbers_of_pairs_rise_and_have_seeds(pairs: list[int]) -> None:
+    with pytest.raises(InputError, match="pairs"):
+        TransferSettings.read({"pairs": pairs})

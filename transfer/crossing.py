@@ -18,6 +18,12 @@ MAX_SHORTENING = math.log(8)
 """The shortest horizon that an arm is run on, as ln(T/horizon); one that has not crossed there saves 'at least' 7/8."""
 NEARBY = 0.2
 """Pairs on a horizon so near the crossing, in ln tokens, count as pairs there."""
+SEQUENTIAL = 0.3
+"""What choosing horizons by earlier ones adds to the variance by pairs, over it, where an arm has very many horizons.
+
+A low first look places the next pairs otherwise than a high one, so that errors of both add up: of fixed designs 90 to
+92 % of intervals hold the truth, of the same horizons chosen in this way 86 to 88 % without it.
+"""
 ASSUMED_DOF = 30.0
 """Degrees of freedom of the errors that come from priors: their constants were settled on a few dozen curves."""
 
@@ -127,6 +133,7 @@ def _crossings(asked: Sequence[_Asked]) -> list[Crossing | None]:
 
 
 def _made(one: _Asked, shortening: float, noise: float, assumed: float, slope: float) -> Crossing:
+    noise *= 1 + SEQUENTIAL * (1 - 1 / len(one.rung.points))
     nearest = min(one.rung.points, key=lambda point: abs(point.ln_shortening - shortening))
     near = [point for point in one.rung.points if abs(point.ln_shortening - shortening) <= NEARBY] or [nearest]
     told = max(near, key=lambda point: point.pairs)
@@ -138,6 +145,6 @@ def _made(one: _Asked, shortening: float, noise: float, assumed: float, slope: f
         slope,
         dof=one.pooled.dof,
         nearest=nearest,
-        pair_variance=noise * len(set().union(*(point.seeds for point in near))),
+        pair_variance=noise * one.rung.pairs,
         text_dof=told.text_dof,
     )

@@ -20,6 +20,9 @@ SURE = 0.15
 """Standard error of a crossing, in ln tokens, up to which all pairs are made there at once."""
 NEAR_T = 0.1
 """A crossing so near T in ln tokens is looked for at T itself, where the arm has pairs already."""
+ROUNDING = 1e-9
+MAX_ROUNDS = 2 * MAX_HORIZONS
+"""A round fills a horizon that was looked at, or tries a new one; one that fails is left out."""
 SAME = 0.02
 """Horizons closer than this in ln tokens are the same."""
 
@@ -77,21 +80,22 @@ def next_requests(
 def _next(
     rung: RungPairs, crossing: Crossing, pairs: int, between: tuple[float, float], steps: int | None
 ) -> Request | None:
-    tries = MAX_HORIZONS - len(rung.points)
-    if tries <= 0:
-        return None
     run = {point.ln_shortening: point.seeds for point in rung.points}
     longest, shortest = between
     wanted = min(max(crossing.shortening, longest), shortest, max(*run, 0.0) + MAX_STEP)
+    if len(run) >= MAX_HORIZONS:
+        wanted = min(run, key=lambda known: abs(known - wanted))
+    wanted = whole_steps(wanted, steps, shortest)
     near = {seed for at, seeds in run.items() if abs(at - wanted) <= NEARBY for seed in seeds}
     left = [seed for seed in range(pairs) if seed not in near]
-    if not left and crossing.assumed <= ASSUMED_SHARE * (crossing.noise + crossing.text):
+    rest = range(left[0], left[-1] + 1) if left else range(0)
+    if not left and (crossing.assumed <= ASSUMED_SHARE * (crossing.noise + crossing.text) or len(run) >= MAX_HORIZONS):
         return None
-    if abs(wanted) < NEAR_T and len(run.get(0.0, ())) < pairs:
+    if left and abs(wanted) < NEAR_T and len(run.get(0.0, ())) < pairs:
         wanted = 0.0
-    unsure = not near and math.sqrt(crossing.noise + crossing.assumed) > SURE and tries > 1
-    seeds = range(look_pairs(pairs)) if unsure or not left else range(left[0], left[-1] + 1)
-    return _request(whole_steps(wanted, steps), seeds, run)
+    unsure = not near and math.sqrt(crossing.noise + crossing.assumed) > SURE and len(run) < MAX_HORIZONS - 1
+    request = _request(wanted, range(look_pairs(pairs)) if unsure or not left else rest, run)
+    return _request(wanted, rest, run) if request is None and left else request
 
 
 def _request(wanted: float, seeds: range, run: Mapping[float, range]) -> Request | None:
@@ -108,8 +112,14 @@ def look_pairs(pairs: int) -> int:
     return min(pairs, max(MIN_LOOK, math.ceil(LOOK_SHARE * pairs)))
 
 
-def whole_steps(ln_shortening: float, steps: int | None) -> float:
-    """The nearest shortening at which a horizon has a whole number of `steps`, one at least."""
+def whole_steps(ln_shortening: float, steps: int | None, shortest: float = math.inf) -> float:
+    """The nearest shortening, none beyond `shortest`, at which a horizon has a whole number of `steps`, one at least.
+
+    Without `steps` horizons may have any length.
+    """
     if steps is None:
-        return ln_shortening
-    return math.log(steps / max(1, round(steps * math.exp(-ln_shortening))))
+        return min(ln_shortening, shortest)
+    count = max(1, round(steps * math.exp(-ln_shortening)))
+    if math.log(steps / count) > shortest + ROUNDING:
+        count = math.ceil(steps * math.exp(-shortest) - ROUNDING)
+    return math.log(steps / count)

@@ -25,8 +25,8 @@ POWER = {
 }
 EQUIVALENCE_SHARE = 0.25
 """Of lnS at rung 0: a change within it, up or down, is called none (docs/method.md, "Words")."""
-UNSEEN = 0.15
-"""What slope and curvature add to the variance by pairs at a crossing: half of what `horizons` leaves at most."""
+UNSEEN = 0.3
+"""What slope, curvature and the choice of horizons add to the variance by pairs at a crossing, half of it each."""
 MOST_PAIRS = 10_000
 
 

@@ -12,7 +12,7 @@ from transfer.arms import Arm, Arms, Finding, make_arms
 from transfer.claim import land, no_landing
 from transfer.crossing import MAX_SHORTENING, crossings_up_the_ladder
 from transfer.forecast import forecast
-from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, look_pairs, next_request, whole_steps
+from transfer.horizons import MAX_ROUNDS, NEAR_T, Request, look_pairs, next_request, whole_steps
 from transfer.members import Membership, measure_members
 from transfer.misfits import with_misfit, within_the_stack
 from transfer.pairing import pairing
@@ -23,7 +23,6 @@ from transfer.rung_baseline import BaselineAtRung
 from transfer.saving import Axis, Saving, delta_of
 from transfer.saving_estimate import savings_up_the_ladder
 from transfer.settings import TransferSettings
-from transfer.slope import LN_2
 from transfer.spared import flops_above
 from transfer.timing import blocks_needed, half_width, time_ratios
 from transfer.top import Top
@@ -106,8 +105,9 @@ class Promotion:
 
     def _at_horizon(self, at: RungMeasurement, going: Sequence[Arm]) -> tuple[list[Arm], dict[str, gates.Gate]]:
         """Pairs at T, and what the gate asks for; returns the arms that can be judged, and what the gate decided."""
+        decisions: dict[str, gates.Gate] = {}
         wanted = [(arm, Request(0.0, self.settings.pairs[0])) for arm in going]
-        while True:
+        for _ in range(MAX_ROUNDS * len(self.settings.pairs)):
             most = max((request.pairs for _, request in wanted), default=0)
             going = self._measure(at, going, wanted, f"{len(wanted)} arms, {most} pairs")
             decisions = {arm.name: self._gate(arm, at.index) for arm in going}
@@ -117,37 +117,37 @@ class Promotion:
                 if (gate := decisions[arm.name]).next_pairs is not None
             ]
             if not wanted:
-                return list(going), decisions
+                break
+        return list(going), decisions
 
     def _more(self, at: RungMeasurement, arm: Arm, pairs: int) -> Request:
         """What tells the gate more: pairs where the arm crosses, since others at T do not tell how far that is."""
-        return self._next(at, [arm], pairs, 0.0).get(arm.name, Request(0.0, pairs))
+        request = self._next_of(at, arm, pairs)
+        return Request(0.0, pairs) if request is None or request.ln_shortening < 0 else request
 
     def _cross(self, at: RungMeasurement, going: Sequence[Arm], wanted: dict[str, Request], pairs: int) -> list[Arm]:
         """Run every arm where it ends at the baseline's finished loss, in steps; `wanted`: where to look first."""
-        longest = LN_2 if self.settings.run_beyond else 0.0
         if not wanted:
-            wanted = self._next(at, going, pairs, longest)
+            wanted = self._next(at, going, pairs)
         if not wanted and at.index not in range(len(self.baselines)):
             self._measure(at, going, [], "baseline")
-        for _ in range(MAX_HORIZONS):
+        for _ in range(MAX_ROUNDS):
             asked = [(arm, wanted[arm.name]) for arm in going if arm.name in wanted]
             if not asked:
                 break
             going = self._measure(at, going, asked, f"{len(asked)} arms where they cross")
-            wanted = self._next(at, going, pairs, longest)
+            wanted = self._next(at, going, pairs)
         for arm in going:
             self._say(arm, at.index)
         return list(going)
 
-    def _next(self, at: RungMeasurement, going: Sequence[Arm], pairs: int, longest: float) -> dict[str, Request]:
-        found = {
-            arm.name: next_request(
-                self.evidence[arm.name], pairs, longest=longest, steps=at.steps, shortest=at.shortest(arm)
-            )
-            for arm in going
-        }
-        return {name: request for name, request in found.items() if request is not None}
+    def _next(self, at: RungMeasurement, going: Sequence[Arm], pairs: int) -> dict[str, Request]:
+        requests = {arm.name: self._next_of(at, arm, pairs) for arm in going}
+        return {name: request for name, request in requests.items() if request is not None}
+
+    def _next_of(self, at: RungMeasurement, arm: Arm, pairs: int) -> Request | None:
+        longest, shortest = at.allowed(arm)
+        return next_request(self.evidence[arm.name], pairs, longest=-longest, steps=at.steps, shortest=shortest)
 
     def _first_guess(self, at: RungMeasurement, arm: Arm) -> Request:
         """At the top, where an arm crosses is expected from the rung below: no pairs at T are spent on finding it."""

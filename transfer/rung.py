@@ -21,15 +21,15 @@ from transfer.pairs import PairsAt, RungPairs
 from transfer.rung_baseline import BaselineAtRung
 from transfer.rung_text import DocumentLosses
 from transfer.rung_timing import RungTiming
-from transfer.settings import TransferSettings
-from transfer.slope import Slope, fit_slope, pooled_noise
+from transfer.settings import MAX_PAIRS, TransferSettings
+from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 from transfer.timing import MIN_SECONDS, contradiction
 
 SHARD = "final"
 RUNG_SEEDS = 10_000
 GENERATION_SEEDS = 10_000_000
 """A rung that is measured again shares no seed with what was measured there before."""
-ARM_SEEDS = 200
+ARM_SEEDS = MAX_PAIRS
 """As much for an arm that is measured again, among the seeds of its rung's pairs."""
 HALF, QUARTER, AA, TIMING, LANDING, PLAN = 2_000, 2_500, 3_000, 4_000, 5_000, 6_000
 
@@ -54,7 +54,7 @@ class RungMeasurement:
         self._again, self._trusted = again, trusted
         self._known: dict[str, RunResult] = {}
         self._points: dict[str, dict[float, range]] = {}
-        self._shortest: dict[str, float] = {}
+        self._allowed: dict[str, tuple[float, float]] = {}
         self._text = DocumentLosses(lab.store)
         self.timing = RungTiming(lab, baseline, index, self.first_seed + TIMING, again)
 
@@ -106,30 +106,49 @@ class RungMeasurement:
 
     def evidence(self, arm: Arm, slope: Slope) -> RungPairs | None:
         """The arm's pairs, which `measure` made; None, and the reason in `invalid`, when one of them did not finish."""
+        asked = max((seeds.stop for seeds in self._points[arm.name].values()), default=0)
         points = self._finished_points(arm)
-        if not points and self._points[arm.name]:
+        if not points and arm.name not in self.invalid:
             # It fails where it was first looked for, shortened: how it fares at T is not known yet.
-            at_t = Request(0.0, max(seeds.stop for seeds in self._points[arm.name].values()))
-            self.measure([(arm, at_t)], f"{arm.name} at T, since it fails when it is shortened")
+            self.measure([(arm, Request(0.0, asked))], f"{arm.name} at T, since it fails when it is shortened")
             points = self._finished_points(arm)
         if not points or not self._is_timed(arm):
             return None
         return RungPairs(slope, tuple(points), self._ratios_in_use(arm), self._ln_flops_ratio(arm))
 
-    def shortest(self, arm: Arm) -> float:
-        """The largest shortening that the arm may still be run on: half of one at which it failed."""
-        return self._shortest.get(arm.name, MAX_SHORTENING)
+    def allowed(self, arm: Arm) -> tuple[float, float]:
+        """The horizons that the arm may be run on, as shortenings ln(T/horizon) of the longest and of the shortest.
+
+        One at which it failed is not tried again: half of its shortening is, and where that fails too, T alone.
+        """
+        longest = -LN_2 if self.settings.run_beyond else 0.0
+        return self._allowed.get(arm.name, (longest, MAX_SHORTENING))
+
+    def _leave_out(self, arm: Arm, shortening: float) -> None:
+        """Forget a horizon on which a run of the arm failed, and those beyond: only the luckiest seeds would stay."""
+        del self.invalid[arm.name]
+        longest, shortest = self.allowed(arm)
+        if shortening < 0:
+            longest = 0.0
+        else:
+            shortest = shortening / 2 if shortest == MAX_SHORTENING else 0.0
+        self._allowed[arm.name] = longest, shortest
+        points = self._points[arm.name]
+        self._points[arm.name] = {
+            at: seeds for at, seeds in points.items() if abs(at) < abs(shortening) or at * shortening < 0
+        }
 
     def _finished_points(self, arm: Arm) -> list[PairsAt]:
-        """The arm's pairs by horizon; a horizon shorter than T on which it fails is left out, and none beyond asked."""
+        """The arm's pairs by horizon; another than T on which it fails is left out, and none beyond is asked for."""
         points = []
-        for shortening, seeds in list(self._points[arm.name].items()):
+        for shortening, seeds in sorted(self._points[arm.name].items(), key=lambda item: abs(item[0])):
+            if shortening not in self._points[arm.name]:
+                continue
             base, own = self._baseline_specs(seeds, arm.name), self._arm_specs(arm, shortening, seeds)
             if self._all_finished(arm, own):
                 points.append(self._point(shortening, base, own, seeds.start))
-            elif shortening > 0:
-                del self.invalid[arm.name]
-                self._shortest[arm.name] = min(shortening / 2, self.shortest(arm))
+            elif shortening:
+                self._leave_out(arm, shortening)
             else:
                 return []
         return points

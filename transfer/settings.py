@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.setting_tables import read_table
 from transfer.power import ALPHA
+
+MAX_PAIRS = 200
+"""As many seeds are set aside for an arm's pairs at a rung."""
 
 
 class TransferSettings(BaseModel):
@@ -25,7 +28,11 @@ class TransferSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    pairs: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)] = (2, 4, 8)
+    pairs: Annotated[tuple[Annotated[int, Field(ge=2, le=MAX_PAIRS)], ...], Field(strict=False, min_length=1)] = (
+        2,
+        4,
+        8,
+    )
     horizon_seeds: int = Field(default=2, ge=2)
     aa_pairs: int = Field(default=2, ge=2)
     cross_everywhere: bool = True
@@ -37,6 +44,13 @@ class TransferSettings(BaseModel):
     max_findings: int | None = Field(default=None, ge=1)
     fold_over: bool = False
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("pairs")
+    @classmethod
+    def _rising(cls, pairs: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(pairs)) != list(pairs):
+            raise ValueError(f"the numbers of pairs must rise, as in [2, 4, 8]; got {list(pairs)}")
+        return pairs
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from transfer.arms import Arm
 from transfer.crossing import MAX_SHORTENING, Crossing, crossings_up_the_ladder
-from transfer.horizons import MAX_HORIZONS, Request, look_pairs, next_request, whole_steps
+from transfer.horizons import MAX_ROUNDS, Request, look_pairs, next_request, whole_steps
 from transfer.pairs import RungPairs
 from transfer.records import Records
 from transfer.rung import RungMeasurement
@@ -59,7 +59,7 @@ class Top:
         first = Request(whole_steps(guess, self.at.steps), look_pairs(self.pairs))
         wanted: dict[str, Request] = {arm.name: first for arm in arms}
         found: dict[str, RungPairs | None] = {}
-        for _ in range(MAX_HORIZONS):
+        for _ in range(MAX_ROUNDS):
             asked = [(arm, wanted[arm.name]) for arm in arms if arm.name in wanted]
             if not asked:
                 break
@@ -68,14 +68,7 @@ class Top:
             wanted = {}
             for arm, _ in asked:
                 evidence = found[arm.name] = self.at.evidence(arm, self.baseline.slope)
-                # The stack's own rungs below tell best what pairing gains.
-                request = (
-                    next_request(
-                        [*self.stack[:-1], evidence], self.pairs, steps=self.at.steps, shortest=self.at.shortest(arm)
-                    )
-                    if evidence
-                    else None
-                )
+                request = self._next(arm, evidence) if evidence else None
                 if request is not None:
                     wanted[arm.name] = request
         for arm in arms:
@@ -84,3 +77,8 @@ class Top:
                 ladder = [*self.stack[:-1], evidence]
                 self.records.savings(arm, [self.baseline.params] * len(ladder), ladder, first=self.rung)
         return [found[arm.name] for arm in arms]
+
+    def _next(self, arm: Arm, evidence: RungPairs) -> Request | None:
+        """What to run next of an arm; the stack's own rungs below tell best what pairing gains."""
+        _, shortest = self.at.allowed(arm)
+        return next_request([*self.stack[:-1], evidence], self.pairs, steps=self.at.steps, shortest=shortest)

@@ -103,7 +103,8 @@ def contribution(stack: Sequence[RungPairs], without: Sequence[RungPairs], *, ax
     if not saving.known or first is None or second is None:
         return saving
     common, squares, dof = _apart(stack[-1], without[-1], first, second)
-    expected = first.noise + second.noise - 2 * SHARED * math.sqrt(first.noise * second.noise)
+    shared = SHARED * common / max(stack[-1].pairs, without[-1].pairs)
+    expected = first.noise + second.noise - 2 * shared * math.sqrt(first.noise * second.noise)
     noise = (squares / max(common, 1) + POOLED_WEIGHT * expected) / (dof + POOLED_WEIGHT)
     terms = [(noise, dof + POOLED_WEIGHT / 2), *first.terms[1:], *second.terms[1:]]
     if axis == "seconds":
