@@ -41,7 +41,8 @@ def answer(evidence: Evidence) -> str:
             f"{_where(evidence)}, since the rung is frozen: "
             "baseline against baseline differs there, where nothing should."
         )
-    return f"{_findings(judged, kept, evidence, axis)}; {_stack(evidence, axis)}{_landing(evidence)}."
+    stacks = f"{_stack(evidence, axis)}{_trimmed(evidence, axis)}{_landing(evidence)}"
+    return f"{_findings(judged, kept, evidence, axis)}; {stacks}."
 
 
 def main_axis(evidence: Evidence) -> str:
@@ -93,9 +94,10 @@ def _findings(run: list[dict[str, Any]], kept: int, evidence: Evidence, axis: st
     if not judged:
         return f"{beginning}, none was judged alone at {where}"
     if len(judged) < kept:
-        below = len(run) - len(judged)
-        stopped = f" ({below} {_were(below)} stopped or lost below)" if below else ""
-        beginning += f", {len(judged)} {_were(len(judged))} taken up to {where}{stopped} and of these"
+        below, others = len(run) - len(judged), kept - len(run)
+        why = [f"{below} {_were(below)} stopped or lost below"] if below else []
+        why += [f"{others} {_were(others)} not run alone"] if others else []
+        beginning += f", {len(judged)} {_were(len(judged))} taken up to {where} ({listed(why)}) and of these"
     if set(words) == {"inconclusive"}:
         return f"{beginning}, none is settled at {where} ({_what_settles(judged)})"
     if set(words) == {"invalid"}:
@@ -153,6 +155,16 @@ def _stack(evidence: Evidence, axis: str) -> str:
     if row["saving_high"] is not None and row["saving_high"] < 0:
         return f"the stack costs {percent(-row['saving'])} more of {SAVED[axis]} there (saving: {interval})"
     return f"whether the stack saves any of {SAVED[axis]} there is not settled ({percent(row['saving'])}, {interval})"
+
+
+def _trimmed(evidence: Evidence, axis: str) -> str:
+    """What the stack saves without the members that it is better off without, which is what the landing run tests."""
+    row = evidence.saving("trimmed", axis, evidence.top_rung)
+    if row is None or not (bounded(row) or row["saving"] is not None):
+        return ""
+    interval = "" if bounded(row) else f" (90 % interval {percent_interval(row['saving_low'], row['saving_high'])})"
+    saved = measured_text(row) if bounded(row) else percent(row["saving"])
+    return f"; without the members that hold it back, it saves {saved}{interval}"
 
 
 def _landing(evidence: Evidence) -> str:

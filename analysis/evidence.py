@@ -32,6 +32,9 @@ FROM verdicts ORDER BY arm, axis""",
 SELECT arm, finding_id, rung, params, axis, saving, saving_low, saving_high, coalesce(bound, '') AS bound,
        method, horizons, ln_speedup, pairs
 FROM savings ORDER BY arm, axis, rung""",
+    "horizons": """\
+SELECT runs.arm, runs.rung, min(runs.horizon / slopes.tokens) AS shortest, max(runs.horizon / slopes.tokens) AS longest
+FROM runs JOIN slopes USING (rung) WHERE purpose = 'pair' AND status = 'finished' GROUP BY ALL ORDER BY ALL""",
     "landings": """\
 SELECT arm, rung, params, tokens_baseline, tokens_stack, pairs, loss_difference, loss_difference_high_95,
        margin, stands, reason
@@ -86,6 +89,7 @@ class Evidence:
     findings: Rows
     verdicts: Rows
     savings: Rows
+    horizons: Rows
     landings: Rows
     aa: Rows
     slopes: Rows

@@ -3,9 +3,10 @@
 from analysis.answer import main_axis
 from analysis.evidence import Evidence
 from analysis.progress import unfinished
-from analysis.regime import WITHOUT_RUNS_OF_ITS_OWN
 from analysis.wording import bounded, count_of, listed, params_text, percent
 
+BASELINE_CURVE = "baseline curve"
+"""The `method` of a saving that the baseline's curve alone tells: no run of the arm brackets it."""
 LEAST_LANDING_PAIRS = 5
 LEAST_AA_PAIRS = 2
 LEAST_SIGMA_DOF = 8
@@ -98,7 +99,7 @@ def _bounds(evidence: Evidence) -> str:
 
 
 def _baseline_curve(evidence: Evidence) -> str:
-    rungs = {row["rung"] for row in evidence.savings if row.get("method") == WITHOUT_RUNS_OF_ITS_OWN}
+    rungs = {row["rung"] for row in evidence.savings if row.get("method") == BASELINE_CURVE}
     if not rungs:
         return ""
     return (

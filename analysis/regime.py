@@ -4,9 +4,6 @@ from analysis.answer import SAVED, main_axis
 from analysis.evidence import Evidence, Row
 from analysis.wording import bounded, digits, listed, params_text, percent
 
-WITHOUT_RUNS_OF_ITS_OWN = "baseline curve"
-"""The `method` of a saving that the baseline's curve alone tells: no run of the arm brackets it."""
-
 
 def regime(evidence: Evidence) -> str:
     """Return what must be said first where a rung that judges is in its transition; empty where none is."""
@@ -50,19 +47,27 @@ def _bracketed(evidence: Evidence) -> str:
         and (row["arm"] == "stack" or row["arm"].startswith("alone:"))
         and row["arm"] not in invalid
     ]
-    gains = [row for row in mine if is_bracketed(row) and row["saving"] > 0]
+    gains = [row for row in mine if is_bracketed(row, evidence) and row["saving_low"] > 0]
     if not gains:
         return f"No gain at {params_text(evidence.params_at(top))} params is bracketed by runs."
     best = max(gains, key=lambda row: (row["saving"], row["arm"] == "stack", row["arm"]))
     return (
-        "Savings are measured by runs that bracket them; the largest that is bracketed is "
+        "The largest saving there whose crossing the arm's own runs bracket is "
         f"{_whose(best, evidence)} {percent(best['saving'])} of {SAVED[axis]}."
     )
 
 
-def is_bracketed(row: Row) -> bool:
-    """Whether runs of the arm itself lie on both sides of its saving."""
-    return row["saving"] is not None and not bounded(row) and row.get("method") != WITHOUT_RUNS_OF_ITS_OWN
+def is_bracketed(row: Row, evidence: Evidence) -> bool:
+    """Whether the arm was run on both sides of the horizon where it crosses, or at it within its 90 % interval."""
+    tokens = evidence.saving(row["arm"], "tokens", row["rung"])
+    if row["saving"] is None or bounded(row) or tokens is None or tokens["saving"] is None:
+        return False
+    shortest, longest = 1 - tokens["saving_high"], 1 - tokens["saving_low"]
+    return any(
+        run["shortest"] <= longest and run["longest"] >= shortest
+        for run in evidence.horizons
+        if (run["arm"], run["rung"]) == (row["arm"], row["rung"])
+    )
 
 
 def _whose(row: Row, evidence: Evidence) -> str:

@@ -52,7 +52,10 @@ GLOSSARY = (
     ("grows, shrinks", "a gain at the top rung, clearly more or clearly less than at rung 0."),
     ("vanishes", "less than the smallest saving worth having, either way."),
     ("reverses, harmful", "a loss at the top rung, after a gain at rung 0 or without one."),
-    ("inconclusive", "the interval allows several of these words; the reason says how many pairs would settle it."),
+    (
+        "inconclusive",
+        "the interval allows several of these words; where a number of pairs would settle it, the reason says so.",
+    ),
     ("invalid", "the comparison was not fair, as the reason says; its number must not be used."),
     ("fragile", "a modest change of assumptions changes the word: more noise, or leaving rung 0 out."),
     (

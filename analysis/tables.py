@@ -129,11 +129,16 @@ def _saved(ln_speedup: float | None) -> float | None:
     return None if ln_speedup is None else 1 - math.exp(-ln_speedup)
 
 
+def _landed(arm: str, evidence: Evidence) -> str:
+    """The arm that a landing run ran: the stack, or what is left of it without the members that hold it back."""
+    return "trimmed" if any(row["arm"] == "trimmed" for row in evidence.savings) else arm
+
+
 def landing_table(evidence: Evidence, scene: Scene) -> Table:
     """Return the landing runs: what was claimed, how far the loss was off, and whether the claim stands."""
     rows = [
         [
-            scene.title(row["arm"]),
+            scene.title(_landed(row["arm"], evidence)),
             params_text(row["params"]),
             tokens_text(row["tokens_baseline"]),
             tokens_text(row["tokens_stack"]),

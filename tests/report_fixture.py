@@ -84,7 +84,13 @@ def crossing_records() -> list[Record]:
     Its top rung is in transition. There one finding saves an unknown amount above a bound, another loses at least so
     much, and a third gains while its change since rung 0 is unknown.
     """
-    return [record | _at_crossing(record) for record in demo_records()]
+    records = demo_records()
+    shortened = [
+        record | {"run_id": f"{record['run_id']}-shortened", "horizon": record["horizon"] // 2}
+        for record in records
+        if record["kind"] == "run" and record["purpose"] == "pair" and record["arm"] != "baseline"
+    ]
+    return [record | _at_crossing(record) for record in (*records, *shortened)]
 
 
 def _at_crossing(record: Record) -> Record:

@@ -111,7 +111,7 @@ def test_invalid_verdicts_are_named_and_the_stack_too() -> None:
 def test_findings_left_behind_are_not_counted_as_judged() -> None:
     verdicts = [verdict("alone:a", "transfers"), verdict("stack", "transfers")]
     said = answer(evidence({"a": "transfers", "b": "?", "c": "?"}, verdicts=verdicts))
-    assert "Of 3 findings kept at rung 0, 1 was taken up to 0.4M params and of these" in said
+    assert "Of 3 findings kept at rung 0, 1 was taken up to 0.4M params (2 were not run alone) and of these" in said
 
 
 def test_findings_stopped_below_the_top_are_not_counted_there() -> None:
@@ -158,3 +158,12 @@ def test_limits_name_findings_that_the_cap_left_out() -> None:
     facts = {"settings": {"transfer": {"max_findings": 1}}}
     said = limits(evidence({"a": "transfers", "b": "?"}, facts=facts, savings=[saving("alone:a", 0.1, 0.05, 0.15)]))
     assert "1 finding of 2 was not run alone up the ladder (the settings take up 1 at most)." in said
+
+
+def test_the_stack_that_landed_is_told_apart_from_the_whole_one() -> None:
+    known = evidence({"a": "transfers"}, verdicts=[verdict("alone:a", "transfers"), verdict("stack", "transfers")])
+    whole = next(row for row in known.savings if row["arm"] == "stack" and row["rung"] == known.top_rung)
+    known.savings.append({**whole, "arm": "trimmed", "saving": 0.3, "saving_low": 0.28, "saving_high": 0.32})
+    said = answer(known)
+    assert "; without the members that hold it back, it saves 30 % (90 % interval 28 to 32 %), and the landing" in said
+    assert said.index("21 %") < said.index("30 %")

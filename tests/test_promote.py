@@ -8,8 +8,11 @@ import pytest
 from simulated_launch import BASELINE, Bench, Gain, KilledError, World, finding
 
 from data.errors import InputError
+from data.store import Store
 from scaling.runs import RunSpec
+from search.session import DONE as SEARCH_DONE
 from transfer.again import Again
+from transfer.session import known_again, measure_again
 from transfer.settings import TransferSettings
 
 CONSTANT, VANISHING, HARMFUL = ("weight_decay", 0.2), ("beta1", 0.85), ("beta2", 0.97)
@@ -435,3 +438,34 @@ def test_an_arm_that_fails_beyond_t_keeps_what_it_did_at_t(tmp_path: Path) -> No
 def test_numbers_of_pairs_rise_and_have_seeds(pairs: list[int]) -> None:
     with pytest.raises(InputError, match="pairs"):
         TransferSettings.read({"pairs": pairs})
+
+
+def test_an_arm_that_went_on_is_not_stopped_by_the_luck_of_measuring_again(tmp_path: Path) -> None:
+    # At rung 0 the second timing shows that it takes twice as long; at the top, where it was measured, it gains.
+    slow = [False]
+
+    def timed(knobs: Mapping[str, float]) -> float:
+        return math.log(1.5) if slow[0] and knobs else 0.0
+
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15, 0.6)}, timed=timed), rungs=2)
+    assert bench.promote(FINDINGS[1:2], landing_pairs=5)["alone:constant"].word == "grows"
+    slow[0] = True
+    again = bench.promote(FINDINGS[1:2], landing_pairs=5, again=Again(timing=1))["alone:constant"]
+    assert again.word != "inconclusive"
+    gate = bench.row("select decision, reason from gates where arm = 'alone:constant' and rung = 0")
+    assert (gate["decision"], "before it was measured again" in gate["reason"]) == ("go", True)
+
+
+def test_what_was_asked_again_and_stopped_is_continued_by_the_same_call(tmp_path: Path) -> None:
+    bench = Bench.make(tmp_path / "study", World({CONSTANT: always(0.15)}), rungs=2)
+    bench.promote(FINDINGS[1:2], landing_pairs=5)
+    with bench.study.lock(), bench.study.writer() as writer:
+        writer.append("fact", name=SEARCH_DONE, value="true")
+    store = Store(bench.study.path)
+    store.ingest()
+    counts = []
+    for wanted in (["timing"], ["timing"], ["arm constant"], ["timing", "arm constant"]):
+        measure_again(bench.study, wanted)
+        again = known_again(store)
+        counts.append((again.timing, again.of_arm("alone:constant")))
+    assert counts == [(1, 0), (1, 0), (1, 1), (2, 2)]

@@ -56,7 +56,8 @@ def land(top: Top, arms: Arms, membership: Membership) -> None:
         "tokens_baseline": tokens,
         "tokens_stack": short,
     }
-    top.records.landing(where, landing, f"{_claim(tokens, short)} {said} {remarks}".rstrip())
+    what = "The trimmed stack" if arm.name == TRIMMED else "The stack"
+    top.records.landing(where, landing, f"{_claim(what, tokens, short)} {said} {remarks}".rstrip())
 
 
 def _shortened(top: Top, saving: Saving) -> int:
@@ -89,10 +90,10 @@ def _judged(
     )
 
 
-def _claim(tokens: int, short: int) -> str:
+def _claim(what: str, tokens: int, short: int) -> str:
     if short >= tokens:
-        return "The stack was not shortened, since no saving in tokens could be claimed."
-    return f"The stack ran on {1 - short / tokens:.1%} fewer tokens, on seeds of its own, as it is said to save."
+        return f"{what} was not shortened, since no saving in tokens could be claimed."
+    return f"{what} ran on {1 - short / tokens:.1%} fewer tokens, on seeds of its own, as it was measured to save."
 
 
 def _remarks(arms: Arms, membership: Membership) -> str:

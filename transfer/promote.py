@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from scaling.edits import Recipe
 from scaling.lab import Lab
@@ -60,6 +61,7 @@ class Promotion:
         self.baselines: list[BaselineAtRung] = []
         self.rungs: list[RungMeasurement] = []
         self.arms_by_name: dict[str, Arm] = {}
+        self.went_on = _went_on(lab) if any(self.again.as_dict().values()) else frozenset()
 
     def run(self, findings: Sequence[Finding]) -> dict[str, Verdict]:
         """Measure, gate, land, judge and forecast; returns the verdicts by arm name."""
@@ -76,7 +78,6 @@ class Promotion:
                 break
         going = self._time_again(going)
         membership = self._land(arms, going)
-        self._take_in_timing(going)
         verdicts = self._judge(arms) | self._judge_within(arms, membership)
         self._forecast()
         self.records.flush()
@@ -111,6 +112,7 @@ class Promotion:
             most = max((request.pairs for _, request in wanted), default=0)
             going = self._measure(at, going, wanted, f"{len(wanted)} arms, {most} pairs")
             decisions = {arm.name: self._gate(arm, at.index) for arm in going}
+            decisions |= self._went_on_before(decisions, at.index)
             wanted = [
                 (arm, self._more(at, arm, gate.next_pairs))
                 for arm in going
@@ -119,6 +121,16 @@ class Promotion:
             if not wanted:
                 break
         return list(going), decisions
+
+    def _went_on_before(self, decisions: Mapping[str, gates.Gate], index: int) -> dict[str, gates.Gate]:
+        """Arms that are measured again go where they went: what was measured above is not to be lost to new luck."""
+        return {
+            name: replace(
+                gate, decision="go", reason="Goes on: it went on before it was measured again.", next_pairs=None
+            )
+            for name, gate in decisions.items()
+            if gate.decision in ("futile", "inconclusive") and (name, index) in self.went_on
+        }
 
     def _more(self, at: RungMeasurement, arm: Arm, pairs: int) -> Request:
         """What tells the gate more: pairs where the arm crosses, since others at T do not tell how far that is."""
@@ -315,7 +327,6 @@ class Promotion:
             return Membership((), {})
         top_rung = Top(self.rungs[-1], self.baselines[-1], self.evidence[STACK], self.records)
         membership = measure_members(top_rung, arms)
-        self._time_all(at_top)
         self.records.flush()
         land(top_rung, arms, membership)
         return membership
@@ -334,7 +345,8 @@ class Promotion:
     def _say(self, arm: Arm, index: int) -> None:
         """The best answer so far."""
         saving = self._savings(arm.name, "tokens")[-1]
-        number = f"{saving.saving:.0%} ({saving.saving_low:.0%} to {saving.saving_high:.0%})" if saving.known else ""
+        interval = f"90 %: {saving.saving_low:.0%} to {saving.saving_high:.0%}"
+        number = f"{saving.saving:.0%} ({interval})" if saving.known else ""
         bound = f"saves at least {saving.saving_low:.0%}" if saving.at_least == "gain" else "needs more"
         said = f"saves {number}" if number else bound
         self.lab.progress.say(f"  rung {index}, {arm.name}: {said} of the tokens")
@@ -344,3 +356,9 @@ class Promotion:
 
     def _why_frozen(self) -> str:
         return self.baselines[-1].why_frozen(self.ladder.rungs[len(self.baselines) - 1].name)
+
+
+def _went_on(lab: Lab) -> frozenset[tuple[str, int]]:
+    """Arms and rungs where a gate of an earlier promotion let them go on."""
+    rows = lab.store.rows("select distinct arm, rung from record_gate where decision = 'go'")
+    return frozenset((row["arm"], row["rung"]) for row in rows)

@@ -20,7 +20,7 @@ from transfer.again import Again
 from transfer.settings import TransferSettings
 
 DONE = "promotion_done"
-AGAIN = "measured_again"
+AGAIN, ASKED_AGAIN = "measured_again", "asked_again"
 
 
 def promotion_mark(study: Study) -> str:
@@ -48,6 +48,8 @@ def known_again(store: Store) -> Again:
 def measure_again(study: Study, wanted: Sequence[str]) -> None:
     """Ask for "timing", "rung 1" or "arm X" to be measured anew by the next promotion; old rows stay.
 
+    A call that was stopped is continued by the same call.
+
     Raises:
         InputError: for what the study has not measured.
     """
@@ -56,11 +58,26 @@ def measure_again(study: Study, wanted: Sequence[str]) -> None:
     if not store.rows("select 1 from slopes limit 1"):
         raise InputError(f"Nothing of {study.path} was promoted yet, so there is nothing to measure again; promote it.")
     rungs = [rung["name"] for rung in study.settings.get("ladder", {}).get("rungs", [])]
-    again = known_again(store).plus(wanted, rungs=rungs, arms=arms)
+    known, asked = known_again(store), sorted(wanted)
+    again = known.plus(wanted, rungs=rungs, arms=arms)
+    if (
+        any(known.as_dict().values())
+        and not is_done(study, DONE, promotion_mark(study))
+        and _asked_last(store) == asked
+    ):
+        return  # It was stopped: the same call goes on with it.
     with study.lock(), study.writer() as writer:
         writer.append("fact", name=AGAIN, value=json.dumps(again.as_dict(), sort_keys=True))
+        writer.append("fact", name=ASKED_AGAIN, value=json.dumps(asked))
         writer.flush()
     store.ingest()
+
+
+def _asked_last(store: Store) -> list[str]:
+    """What was asked for again by the last call."""
+    rows = store.rows("select value from facts where name = $name", {"name": ASKED_AGAIN})
+    asked: list[str] = json.loads(rows[0]["value"]) if rows else []
+    return asked
 
 
 def run_promotion(
