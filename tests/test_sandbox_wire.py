@@ -43,7 +43,7 @@ HOSTILE = [
     (top("import os, time\nfor _ in range(20):\n    os.fork()"), "It started more than 8 processes."),
     (top("hog = [torch.ones(2**26) for _ in range(100)]"), "memory"),
     (
-        while_training("import os\nos.closerange(3, 100)\nwhile True:\n    pass"),
+        while_training("import os\nos.closerange(3, 2**16)\nwhile True:\n    pass"),
         "It closed its channel and did not end.",
     ),
     (while_training(RAW + "raw(b'not json')"), "It spoke out of turn: the head of its message is no JSON object."),
