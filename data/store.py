@@ -1,5 +1,6 @@
 """The store: whoever reads first takes in what the spool has new, then asks in SQL. Nobody holds it for longer."""
 
+import json
 import os
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -81,6 +82,11 @@ class Store:
             {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
             for row in self.query(sql, params).to_pylist()
         ]
+
+    def fact(self, name: str) -> object:
+        """What was recorded last under this name in `facts`, read from its JSON; None where nothing was."""
+        rows = self.rows("select value from facts where name = $name", {"name": name})
+        return json.loads(rows[0]["value"]) if rows else None
 
     def rebuild(self, target: Path | None = None) -> Path:
         """Make the database anew from the spool, aside, then rename it to `target` (the store itself by default)."""

@@ -104,8 +104,7 @@ class Lab:
 
     def known_fact(self, name: str) -> object:
         """What `fact` recorded last under this name, or None."""
-        rows = self.store.rows("select value from facts where name = $name", {"name": name})
-        return json.loads(rows[0]["value"]) if rows else None
+        return self.store.fact(name)
 
 
 def packaged_recipe() -> Recipe:

@@ -20,7 +20,4 @@ def mark(study: Study, recipe: Recipe, tables: Mapping[str, Any]) -> str:
 
 def is_done(study: Study, name: str, wanted: str) -> bool:
     """Whether the study holds the mark `wanted` under `name`."""
-    if not study.database.exists():
-        return False
-    rows = Store(study.path).rows("select value from facts where name = $name", {"name": name})
-    return bool(rows) and json.loads(rows[0]["value"]) == wanted
+    return study.database.exists() and Store(study.path).fact(name) == wanted

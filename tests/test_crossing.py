@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from transfer.crossing_fit import CURVATURE_DIFFERS, PRIOR_CURVATURE, SLOPE_RATIO_SD, Crossings, fit_crossings
+from transfer.bent_line import PRIOR_CURVATURE
+from transfer.crossing_fit import CURVATURE_DIFFERS, SLOPE_RATIO_SD, Crossings, fit_crossings
 
 Floats = NDArray[np.float64]
 

@@ -23,6 +23,11 @@ class Again:
     rungs: Mapping[int, int] = field(default_factory=dict)
     arms: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def anything(self) -> bool:
+        """Whether anything was asked for again."""
+        return bool(self.timing or self.rungs or self.arms)
+
     def of_rung(self, index: int) -> int:
         """How often rung `index` was asked for again."""
         return self.rungs.get(index, 0)

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+PRIOR_CURVATURE, PRIOR_CURVATURE_SD = 0.3, 0.5
+CURVATURE_RANGE = (-1.5, 2.0)
 STRAIGHT = 1e-4
 """Exponents that are nearer to 0 are taken by their series, which is then exact to 1e-8."""
 

@@ -33,8 +33,7 @@ class Crossing:
     """Where one arm crosses at one rung, in tokens: ln(T/T_arm), and the variances behind it.
 
     `noise` by the scatter of pairs, `text` by the held-out text, `assumed` by slope, curvature and the law's misfit;
-    `nearest`: the horizon next to it. `slope` is the arm's own there, in nats per e-fold; `pair_variance`: of lnS by
-    one pair there.
+    `nearest`: the horizon next to it. `slope` is the arm's own there, in nats per e-fold.
     """
 
     shortening: float
@@ -44,7 +43,6 @@ class Crossing:
     slope: float
     dof: float
     nearest: PairsAt
-    pair_variance: float
     text_dof: float
 
     @property
@@ -145,6 +143,5 @@ def _made(one: _Asked, shortening: float, noise: float, assumed: float, slope: f
         slope,
         dof=one.pooled.dof,
         nearest=nearest,
-        pair_variance=noise * one.rung.pairs,
         text_dof=told.text_dof,
     )

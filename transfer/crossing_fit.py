@@ -17,10 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from transfer.bent_line import CURVATURE_RANGE, Floats, drop, drop_by_exponent
 
-PRIOR_CURVATURE, PRIOR_CURVATURE_SD = 0.3, 0.5
-CURVATURE_RANGE = (-1.5, 2.0)
 SLOPE_RATIO_SD = 0.25
 """Of ln(the arm's slope at the crossing / the baseline's at T): equal where an arm acts as so many times the tokens."""
 CURVATURE_DIFFERS = 0.8
@@ -121,13 +119,11 @@ def _start(g: Floats, d: Floats, present: NDArray[np.bool_], slope: Floats) -> F
 
 def _linearised(theta: Floats, g: Floats, d: Floats, present: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
     """Jacobian (arms, horizons, 3) by (g*, ln kappa, b), residuals, and the misfit's covariance."""
-    b = np.where(np.abs(theta[:, 2]) < 1e-4, 1e-4, theta[:, 2])[:, None]
-    kappa = np.exp(theta[:, 1])[:, None]
+    kappa, b = np.exp(theta[:, 1])[:, None], theta[:, 2:]
     x = np.clip(theta[:, :1] - g, -MAX_REACH, MAX_REACH)
-    falling = np.exp(-b * x)
-    drop = -np.expm1(-b * x) / b
-    jacobian = np.stack([kappa * falling, kappa * drop, kappa * (x * falling - drop) / b], axis=2)
+    fallen = kappa * drop(x, b)
+    jacobian = np.stack([kappa * np.exp(-b * x), fallen, kappa * drop_by_exponent(x, b)], axis=2)
     jacobian = np.where(present[:, :, None], jacobian, 0.0)
-    residuals: Floats = np.where(present, d - kappa * drop, 0.0)
+    residuals: Floats = np.where(present, d - fallen, 0.0)
     misfit = np.where(present, MISFIT * kappa * x**2, 0.0)
     return jacobian, residuals, np.asarray((misfit**2)[:, :, None] * np.eye(g.shape[1]), dtype=np.float64)

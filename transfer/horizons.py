@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from transfer.crossing import MAX_SHORTENING, NEARBY, Crossing, last_crossings
-from transfer.pairs import RungPairs
+from transfer.pairs import RungPairs, joined
 
 MAX_HORIZONS = 5
 MAX_STEP = 1.2
@@ -103,8 +103,13 @@ def _request(wanted: float, seeds: range, run: Mapping[float, range]) -> Request
     same = next((known for known in run if abs(known - wanted) < SAME), None)
     if same is None:
         return Request(wanted, len(seeds), seeds.start)
-    both = range(min(seeds.start, run[same].start), max(seeds.stop, run[same].stop))
+    both = joined(run[same], seeds)
     return None if both == run[same] else Request(same, len(both), both.start)
+
+
+def expected_shortening(crossing: Crossing | None) -> float:
+    """Where an arm is first looked for that should cross as another, or as it did at the rung below; T without one."""
+    return 0.0 if crossing is None else min(max(crossing.shortening, 0.0), MAX_SHORTENING)
 
 
 def look_pairs(pairs: int) -> int:

@@ -135,6 +135,11 @@ class PairSums:
         return PairSpread(self.dof + 1, self.variance / noise.sigma**2 if tells else None, noise.dof)
 
 
+def joined(known: range | None, wanted: range) -> range:
+    """All seeds from the first to the last of both; `known` is None where a horizon has none yet."""
+    return wanted if known is None else range(min(known.start, wanted.start), max(known.stop, wanted.stop))
+
+
 def _common(one: PairsAt, other: PairsAt) -> int:
     """Seeds that both have."""
     return len(range(max(one.first, other.first), min(one.seeds.stop, other.seeds.stop)))

@@ -11,9 +11,9 @@ from transfer import gates
 from transfer.again import Again
 from transfer.arms import Arm, Arms, Finding, make_arms
 from transfer.claim import land, no_landing
-from transfer.crossing import MAX_SHORTENING, crossings_up_the_ladder
+from transfer.crossing import crossings_up_the_ladder
 from transfer.forecast import forecast
-from transfer.horizons import MAX_ROUNDS, NEAR_T, Request, look_pairs, next_request, whole_steps
+from transfer.horizons import MAX_ROUNDS, NEAR_T, Request, expected_shortening, look_pairs, next_request, whole_steps
 from transfer.members import Membership, measure_members
 from transfer.misfits import with_misfit, within_the_stack
 from transfer.pairing import pairing
@@ -61,7 +61,7 @@ class Promotion:
         self.baselines: list[BaselineAtRung] = []
         self.rungs: list[RungMeasurement] = []
         self.arms_by_name: dict[str, Arm] = {}
-        self.went_on = _went_on(lab) if any(self.again.as_dict().values()) else frozenset()
+        self.went_on = _went_on(lab) if self.again.anything else frozenset()
 
     def run(self, findings: Sequence[Finding]) -> dict[str, Verdict]:
         """Measure, gate, land, judge and forecast; returns the verdicts by arm name."""
@@ -159,12 +159,12 @@ class Promotion:
 
     def _next_of(self, at: RungMeasurement, arm: Arm, pairs: int) -> Request | None:
         longest, shortest = at.allowed(arm)
-        return next_request(self.evidence[arm.name], pairs, longest=-longest, steps=at.steps, shortest=shortest)
+        return next_request(self.evidence[arm.name], pairs, longest=longest, steps=at.steps, shortest=shortest)
 
     def _first_guess(self, at: RungMeasurement, arm: Arm) -> Request:
         """At the top, where an arm crosses is expected from the rung below: no pairs at T are spent on finding it."""
         below = crossings_up_the_ladder(self.evidence[arm.name])[-1] if self.evidence[arm.name] else None
-        guess = 0.0 if below is None else min(max(below.shortening, 0.0), MAX_SHORTENING)
+        guess = expected_shortening(below)
         first = look_pairs(self.settings.pairs[-1])
         return Request(whole_steps(guess, at.steps) if guess >= NEAR_T else 0.0, first)
 

@@ -17,7 +17,7 @@ from transfer.again import Again
 from transfer.arms import Arm
 from transfer.crossing import MAX_SHORTENING
 from transfer.horizons import Request
-from transfer.pairs import PairsAt, RungPairs
+from transfer.pairs import PairsAt, RungPairs, joined
 from transfer.rung_baseline import BaselineAtRung
 from transfer.rung_text import DocumentLosses
 from transfer.rung_timing import RungTiming
@@ -68,7 +68,7 @@ class RungMeasurement:
         specs = self._own_specs()
         for arm, request in wanted:
             points = self._points.setdefault(arm.name, {})
-            seeds = points[request.ln_shortening] = _hull(points.get(request.ln_shortening), request.seeds)
+            seeds = points[request.ln_shortening] = joined(points.get(request.ln_shortening), request.seeds)
             specs += self._baseline_specs(seeds, arm.name)
             specs += self._arm_specs(arm, request.ln_shortening, seeds)
         # By seed: the runs of a pair are made next to each other, while the machine does the same.
@@ -117,11 +117,11 @@ class RungMeasurement:
         return RungPairs(slope, tuple(points), self._ratios_in_use(arm), self._ln_flops_ratio(arm))
 
     def allowed(self, arm: Arm) -> tuple[float, float]:
-        """The horizons that the arm may be run on, as shortenings ln(T/horizon) of the longest and of the shortest.
+        """The longest horizon that the arm may be run on, as ln(horizon/T), and the shortest, as ln(T/horizon).
 
         One at which it failed is not tried again: half of its shortening is, and where that fails too, T alone.
         """
-        longest = -LN_2 if self.settings.run_beyond else 0.0
+        longest = LN_2 if self.settings.run_beyond else 0.0
         return self._allowed.get(arm.name, (longest, MAX_SHORTENING))
 
     def _leave_out(self, arm: Arm, shortening: float) -> None:
@@ -328,11 +328,6 @@ class RungMeasurement:
                     "No saving can be measured against it; make the baseline train there first."
                 )
         return np.array([result.val_loss for result in results])
-
-
-def _hull(known: range | None, wanted: range) -> range:
-    """All seeds from the first to the last of both."""
-    return wanted if known is None else range(min(known.start, wanted.start), max(known.stop, wanted.stop))
 
 
 def keys(specs: Sequence[RunSpec]) -> list[str]:

@@ -72,7 +72,7 @@ def _saving(rung: RungPairs, axis: Axis, crossing: Crossing | None, time: TimeRa
         ln_speedup_se=math.sqrt(sum(variance for variance, _ in terms)),
         dof=welch_dof(terms),
         pairs=pairs,
-        pair_variance=crossing.pair_variance,
+        pair_variance=crossing.noise * pairs,
         afar=afar,
         method="crossing" if horizons > 1 or crossing.nearest.ln_shortening != 0 else "pairs",
         horizons=horizons,

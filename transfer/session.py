@@ -35,14 +35,13 @@ def promotion_mark(study: Study) -> str:
         raise InputError(f"The study {study.path} has no finished search; run `scaleproof search {study.path}` first.")
     findings = store.rows("select finding_id, effect from findings order by effect desc, finding_id")
     decided = {"transfer": settings.model_dump(mode="json"), "findings": findings}
-    again = known_again(store).as_dict()
-    return mark(study, baseline_recipe(study), decided | ({"again": again} if any(again.values()) else {}))
+    again = known_again(store)
+    return mark(study, baseline_recipe(study), decided | ({"again": again.as_dict()} if again.anything else {}))
 
 
 def known_again(store: Store) -> Again:
     """What of the study was asked for again so far."""
-    rows = store.rows("select value from facts where name = $name", {"name": AGAIN})
-    return Again.of_dict(json.loads(rows[0]["value"]) if rows else None)
+    return Again.of_dict(store.fact(AGAIN))
 
 
 def measure_again(study: Study, wanted: Sequence[str]) -> None:
@@ -58,26 +57,14 @@ def measure_again(study: Study, wanted: Sequence[str]) -> None:
     if not store.rows("select 1 from slopes limit 1"):
         raise InputError(f"Nothing of {study.path} was promoted yet, so there is nothing to measure again; promote it.")
     rungs = [rung["name"] for rung in study.settings.get("ladder", {}).get("rungs", [])]
-    known, asked = known_again(store), sorted(wanted)
-    again = known.plus(wanted, rungs=rungs, arms=arms)
-    if (
-        any(known.as_dict().values())
-        and not is_done(study, DONE, promotion_mark(study))
-        and _asked_last(store) == asked
-    ):
+    asked, again = sorted(wanted), known_again(store).plus(wanted, rungs=rungs, arms=arms)
+    if store.fact(ASKED_AGAIN) == asked and not is_done(study, DONE, promotion_mark(study)):
         return  # It was stopped: the same call goes on with it.
     with study.lock(), study.writer() as writer:
         writer.append("fact", name=AGAIN, value=json.dumps(again.as_dict(), sort_keys=True))
         writer.append("fact", name=ASKED_AGAIN, value=json.dumps(asked))
         writer.flush()
     store.ingest()
-
-
-def _asked_last(store: Store) -> list[str]:
-    """What was asked for again by the last call."""
-    rows = store.rows("select value from facts where name = $name", {"name": ASKED_AGAIN})
-    asked: list[str] = json.loads(rows[0]["value"]) if rows else []
-    return asked
 
 
 def run_promotion(

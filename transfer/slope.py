@@ -13,8 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data.errors import InputError
-from transfer.bent_line import drop, drop_by_exponent, drop_inverse
-from transfer.crossing_fit import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD, Floats
+from transfer.bent_line import (
+    CURVATURE_RANGE,
+    PRIOR_CURVATURE,
+    PRIOR_CURVATURE_SD,
+    Floats,
+    drop,
+    drop_by_exponent,
+    drop_inverse,
+)
 
 LN_2 = math.log(2)
 TRANSITION_LEVEL = 1.645

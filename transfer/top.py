@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transfer.arms import Arm
-from transfer.crossing import MAX_SHORTENING, Crossing, crossings_up_the_ladder
-from transfer.horizons import MAX_ROUNDS, Request, look_pairs, next_request, whole_steps
+from transfer.crossing import Crossing, crossings_up_the_ladder
+from transfer.horizons import MAX_ROUNDS, Request, expected_shortening, look_pairs, next_request, whole_steps
 from transfer.pairs import RungPairs
 from transfer.records import Records
 from transfer.rung import RungMeasurement
@@ -54,9 +54,7 @@ class Top:
 
         They are looked for where the stack crosses, since they are stacks too, with few pairs: most cross elsewhere.
         """
-        crossing = self.crossing
-        guess = 0.0 if crossing is None else min(max(crossing.shortening, 0.0), MAX_SHORTENING)
-        first = Request(whole_steps(guess, self.at.steps), look_pairs(self.pairs))
+        first = Request(whole_steps(expected_shortening(self.crossing), self.at.steps), look_pairs(self.pairs))
         wanted: dict[str, Request] = {arm.name: first for arm in arms}
         found: dict[str, RungPairs | None] = {}
         for _ in range(MAX_ROUNDS):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.setting_tables import read_table
-from transfer.crossing_fit import CURVATURE_RANGE
+from transfer.bent_line import CURVATURE_RANGE
 from transfer.saving import Axis, delta_of
 
 Floats = NDArray[np.float64]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.crossing import MAX_SHORTENING, crossings_up_the_ladder
+from transfer.crossing import crossings_up_the_ladder
 from transfer.held_out_text import text_variance
-from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, look_pairs, next_request
-from transfer.pairs import PairsAt, RungPairs
+from transfer.horizons import MAX_HORIZONS, NEAR_T, Request, expected_shortening, look_pairs, next_request
+from transfer.pairs import PairsAt, RungPairs, joined
 from transfer.saving import Saving
 from transfer.slope import LN_2, Slope, fit_slope, pooled_noise
 
@@ -122,8 +122,7 @@ def measured(draws: Sequence[Draw], arm: str, pairs: int, times: Sequence[Floats
     for index, draw in enumerate(draws):
         guess = 0.0
         if index and index == len(draws) - 1:
-            below = crossings_up_the_ladder(ladder)[-1]
-            guess = 0.0 if below is None else min(max(below.shortening, 0.0), MAX_SHORTENING)
+            guess = expected_shortening(crossings_up_the_ladder(ladder)[-1])
         first = Request(0.0 if guess < NEAR_T else guess, look_pairs(pairs))
         ladder.append(_crossed(draw, arm, first, pairs=pairs, below=ladder, times=times[index]))
     return ladder
@@ -139,8 +138,8 @@ def _crossed(
         if request is None:
             break
         there = draw.rung.nearest(arm, request.ln_shortening)
-        known = next((point.seeds for point in rung.points if point.ln_shortening == there), range(request.first, 0))
-        wanted = range(min(known.start, request.first), max(known.stop, request.seeds.stop))
+        known = next((point.seeds for point in rung.points if point.ln_shortening == there), None)
+        wanted = joined(known, request.seeds)
         if wanted == known:
             break
         rung = rung.with_point(draw.pairs(arm, there, wanted))

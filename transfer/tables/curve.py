@@ -14,8 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize_scalar
 
-from transfer.bent_line import drop, drop_by_exponent, drop_inverse
-from transfer.crossing_fit import CURVATURE_RANGE, PRIOR_CURVATURE, PRIOR_CURVATURE_SD
+from transfer.bent_line import (
+    CURVATURE_RANGE,
+    PRIOR_CURVATURE,
+    PRIOR_CURVATURE_SD,
+    drop,
+    drop_by_exponent,
+    drop_inverse,
+)
 
 Floats = NDArray[np.float64]
 
